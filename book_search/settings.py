@@ -1,0 +1,123 @@
+"""Every setting of book_search, typed and documented in one place; nothing else reads the environment.
+
+Library functions take what they need as arguments: only the edges (Dagster's resources, the command line,
+the web page) call `load_settings`.
+"""
+
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+OPENAI_CLIP = "openai/clip-vit-base-patch32"
+# The hub's own conversion of that model's weights to safetensors: its main branch holds pickled weights alone.
+OPENAI_CLIP_REVISION = "c237dc49a33fc61debc9276459120b7eac67e7ef"
+OPEN_LIBRARY_URL = "https://openlibrary.org"
+COVERS_URL = "https://covers.openlibrary.org"
+ARCHIVE_URL = "https://archive.org"
+
+
+class Settings(BaseSettings):
+    """What a user may set, each as `BOOK_SEARCH_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="BOOK_SEARCH_", extra="ignore", frozen=True)
+
+    home: str = Field(".book_search", description="Where the lake lies: a folder, or s3://bucket/prefix.")
+    work: str | None = Field(
+        None,
+        description="A local folder for scratch files. Default: HOME itself, or the user's cache folder for s3://.",
+    )
+    s3_endpoint: str | None = Field(None, description="An S3 API other than Amazon's, such as a local one.")
+    database_url: SecretStr | None = Field(
+        None,
+        description="postgresql://... with pgvector 0.8.4 or newer. Absent: the embedded server under HOME.",
+    )
+    model: str = Field(OPENAI_CLIP, description="A CLIP model: a name on the Hugging Face hub, or a folder.")
+    revision: str | None = Field(
+        None,
+        description="The model's revision on the hub. Default: a pinned one for the default model, else main.",
+    )
+    device: str = Field("auto", description="cpu, cuda, mps, or auto: the best that is present.")
+    open_library_url: str = Field(OPEN_LIBRARY_URL, description="Serves /data/ol_dump_*_latest.txt.gz.")
+    covers_url: str = Field(COVERS_URL, description="Serves /b/id/{cover_id}-{size}.jpg.")
+    archive_url: str = Field(ARCHIVE_URL, description="Serves the dumps and the covers' zips that redirects lead to.")
+    contact: str | None = Field(
+        None,
+        description="Your e-mail or web address, sent in the User-Agent. Needed before a real host is asked.",
+    )
+    cover_size: Literal["S", "M", "L"] = Field(
+        "L", description="L is up to 500 x 500 pixels, M up to 180 x 360: less than the 224 that CLIP looks at."
+    )
+    requests_per_minute: float = Field(
+        100, gt=0, description="Asked of one host at most; Open Library allows 400 a minute and address."
+    )
+    languages: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("eng",), description="MARC codes of the languages wanted, with commas between them; none for any language."
+    )
+    subject: str | None = Field("fiction", description="A subject each book must have; empty for any.")
+    juvenile: bool = Field(False, description="Whether children's and juvenile books are wanted.")
+    pages_over: int | None = Field(100, description="Books of more pages than this; empty for any.")
+    years: int | None = Field(10, description="Published in this many years before the dump's date; empty for any.")
+    cover_required: bool = Field(True, description="Whether books without a cover are left out.")
+    memory_limit: str = Field(
+        "600MB",
+        pattern=r"^[0-9]+(\.[0-9]+)? ?[KMGT]i?B$",
+        description="What DuckDB may hold while books are chosen; the rest goes to disk, under WORK.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="How much the command line tells: DEBUG, INFO, WARNING, ERROR."
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_means_none(cls, value: object, info: ValidationInfo) -> object:
+        """An empty variable is how a shell or a compose file says "none", or the default where there is no none."""
+        if value != "" or info.field_name is None:
+            return value
+        field = cls.model_fields[info.field_name]
+        if info.field_name == "languages":
+            return ()
+        return None if NoneType in get_args(field.annotation) else field.default
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _codes(cls, value: object) -> object:
+        return tuple(code.strip() for code in value.split(",") if code.strip()) if isinstance(value, str) else value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _level(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @property
+    def dsn(self) -> str | None:
+        """The database's URL in clear, for the driver alone; never for a log."""
+        return self.database_url.get_secret_value() if self.database_url else None
+
+    @property
+    def model_revision(self) -> str:
+        """The revision to load: as set, or the pinned one for the default model, else `main`."""
+        if self.revision:
+            return self.revision
+        return OPENAI_CLIP_REVISION if self.model == OPENAI_CLIP else "main"
+
+    @property
+    def work_folder(self) -> Path:
+        """The local scratch folder, for databases, downloads under way and files fetched from S3."""
+        if self.work:
+            return Path(self.work).resolve()
+        if urlsplit(self.home).scheme == "s3":
+            return Path.home() / ".cache" / "book_search"
+        return Path(self.home).resolve()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """The settings from the environment, with `overrides` before them.
+
+    Raises:
+        pydantic.ValidationError: a variable holds what its type does not allow; the message names it.
+    """
+    return Settings(**overrides)  # type: ignore[arg-type]
