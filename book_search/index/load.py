@@ -1,0 +1,195 @@
+"""The rows of the index: books, and the covers, embeddings and tags of a range, from Arrow tables into Postgres.
+
+Knows which rows changed and writes only those, in one transaction: the result does not depend on what was there,
+and no reader sees a part of it. Knows nothing of files' places, nor of the HNSW index, which the rows keep alive.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from psycopg import sql
+
+from book_search.index.checks import check_bounds, check_sources, check_vectors
+from book_search.index.connection import Connection
+from book_search.index.copying import copy_embeddings, copy_rows
+from book_search.index.merging import (
+    BATCH_ROWS,
+    RowChanges,
+    analyze,
+    missing_keys,
+    one_at_a_time,
+    remove_different,
+    replace_rows,
+    stage,
+)
+from book_search.index.models import EmbeddingModel, known_model
+
+BOOK = {
+    "edition_key": "text",
+    "work_key": "text",
+    "title": "text",
+    "subtitle": "text",
+    "authors": "text[]",
+    "publish_year": "int2",
+    "pages": "int4",
+    "isbn13": "text",
+    "publisher": "text",
+    "subjects": "text[]",
+    "description": "text",
+    "languages": "text[]",
+    "cover_id": "int8",
+    "dump_date": "date",
+    "content_hash": "text",
+}
+COVER = {
+    "cover_id": "int8",
+    "sha256": "text",
+    "width": "int4",
+    "height": "int4",
+    "status": "text",
+    "source_url": "text",
+    "fetched_at": "timestamptz",
+}
+TAG = {
+    "model": "int4",
+    "cover_id": "int8",
+    "facet": "text",
+    "tag": "text",
+    "probability": "float4",
+    "template": "text",
+}
+FUNNEL = {"dump_date": "date", "position": "int2", "rule": "text", "rows_in": "int8", "rows_out": "int8"}
+
+log = logging.getLogger(__name__)
+
+
+def load_books(conn: Connection, books: pa.Table | Path) -> RowChanges:
+    """Make the table `book` equal to `books`, whose columns are `schemas.BOOKS`.
+
+    A row is rewritten only when its `content_hash` changed; books that are no longer there go.
+
+    Args:
+        conn: from `connect`.
+        books: a table, or the path of a Parquet file, which is read in batches and never held whole.
+
+    Raises:
+        ValueError: an edition key occurs twice.
+    """
+    identity = {name: BOOK[name] for name in ("edition_key", "content_hash")}
+    target = sql.Identifier("book")
+    with conn.transaction():
+        one_at_a_time(conn, "book", 0)
+        total = stage(conn, target, identity, ("edition_key",), _batches(books, list(identity)))
+        updated, deleted = remove_different(conn, target, identity, ("edition_key",), sql.SQL("true"))
+        missing = pa.array(missing_keys(conn, target, "edition_key"), pa.string())
+        changed = (
+            batch.filter(pc.is_in(batch.column("edition_key"), missing))
+            for batch in _batches(books, list(BOOK))
+            if len(missing)
+        )
+        written = copy_rows(conn, target, BOOK, _with_lists(changed))
+        conn.execute("DROP TABLE wanted")
+    analyze(conn, target, written + deleted)
+    return RowChanges(written - updated, updated, deleted, total - written)
+
+
+def load_range(
+    conn: Connection, model: int, bounds: tuple[int, int], covers: pa.Table, embeddings: pa.Table, tags: pa.Table
+) -> dict[str, RowChanges]:
+    """Make the rows of the covers in `bounds` equal to the three tables, in one transaction.
+
+    An embedding is rewritten only when its image's sha256 changed: within a model that is its identity.
+
+    Args:
+        conn: from `connect`.
+        model: the number of the model that made `embeddings` and `tags`, from `register_model`.
+        bounds: the first cover id of the range, and the first beyond it.
+        covers: columns of `schemas.LEDGER`, a row a cover that was wanted.
+        embeddings: columns of `schemas.embeddings(dim)`, unit vectors.
+        tags: columns of `schemas.TAGS`.
+
+    Returns:
+        The changes by table: `cover`, `cover_embedding`, `cover_tag`.
+
+    Raises:
+        LookupError: the model is unknown.
+        ValueError: a row lies outside the range or occurs twice, a vector is not of the model's size, not finite or
+            not of unit length, or was made of other bytes than the ledger tells of. Nothing is written then.
+    """
+    known = known_model(conn, model)
+    for name, rows in {"cover": covers, "embedding": embeddings, "tag": tags}.items():
+        check_bounds(name, rows, bounds)
+    check_vectors(embeddings, known)
+    check_sources(embeddings, covers)
+    low, high = sql.Literal(bounds[0]), sql.Literal(bounds[1])
+    inside = sql.SQL("t.cover_id >= {} AND t.cover_id < {}").format(low, high)
+    tagged = tags.append_column("model", pa.repeat(pa.scalar(model, pa.int32()), tags.num_rows))
+    tag_key = ("model", "cover_id", "facet", "tag")
+    of_model = sql.SQL("{} AND t.model = {}").format(inside, sql.Literal(model))
+    with conn.transaction():
+        one_at_a_time(conn, "cover", bounds[0])
+        changes = {
+            "cover": replace_rows(conn, "cover", COVER, ("cover_id",), covers, inside),
+            "cover_embedding": _replace_embeddings(conn, known, embeddings, inside),
+            "cover_tag": replace_rows(conn, "cover_tag", TAG, tag_key, tagged, of_model),
+        }
+        # Last, since it makes other ranges wait until we commit.
+        conn.execute(
+            "UPDATE embedding_model SET rows_changed = rows_changed + %(n)s WHERE model = %(model)s AND %(n)s > 0",
+            {"n": changes["cover_embedding"].changed, "model": model},
+        )
+    for name, target in {"cover": "cover", "cover_embedding": known.table_name, "cover_tag": "cover_tag"}.items():
+        analyze(conn, sql.Identifier(target), changes[name].changed)
+    return changes
+
+
+def load_funnel(conn: Connection, funnel: pa.Table) -> RowChanges:
+    """Make the rows of the dump in `filter_funnel` equal to `funnel`, whose columns are `schemas.FUNNEL`."""
+    dates = sql.SQL(", ").join(sql.Literal(date) for date in pc.unique(funnel.column("dump_date")).to_pylist())
+    with conn.transaction():
+        one_at_a_time(conn, "filter_funnel", 0)
+        scope = sql.SQL("t.dump_date IN ({})").format(dates) if funnel.num_rows else sql.SQL("false")
+        return replace_rows(conn, "filter_funnel", FUNNEL, ("dump_date", "position"), funnel, scope)
+
+
+def _replace_embeddings(
+    conn: Connection, model: EmbeddingModel, embeddings: pa.Table, scope: sql.Composable
+) -> RowChanges:
+    """The same for embeddings, of which only the digests are compared and only the missing ones sent.
+
+    A changed one is removed and written anew, never updated in place: an index built over rows that were moved
+    within their page could not be used by its own transaction, which verifies it (pg_index.indcheckxmin).
+    """
+    identity = {"cover_id": "int8", "sha256": "text"}
+    total = stage(conn, model.table, identity, ("cover_id",), embeddings.to_batches(BATCH_ROWS))
+    updated, deleted = remove_different(conn, model.table, identity, ("cover_id",), scope)
+    missing = pa.array(missing_keys(conn, model.table, "cover_id"), pa.int64())
+    written = 0
+    if len(missing):
+        changed = embeddings.filter(pc.is_in(embeddings.column("cover_id"), missing))
+        written = copy_embeddings(conn, model.table, changed)
+    conn.execute("DROP TABLE wanted")
+    return RowChanges(written - updated, updated, deleted, total - written)
+
+
+def _batches(source: pa.Table | Path, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    if isinstance(source, pa.Table):
+        yield from source.select(columns).to_batches(BATCH_ROWS)
+        return
+    with pq.ParquetFile(source) as file:
+        yield from file.iter_batches(BATCH_ROWS, columns=columns)
+
+
+def _with_lists(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """An absent list is an empty one in the database, where it would otherwise need two ways of asking."""
+    empty = pa.scalar([], pa.list_(pa.string()))
+    for batch in batches:
+        columns = {
+            name: pc.coalesce(batch.column(name), empty) if BOOK[name].endswith("[]") else batch.column(name)
+            for name in BOOK
+        }
+        yield pa.RecordBatch.from_pydict(columns)

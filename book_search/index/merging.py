@@ -1,0 +1,119 @@
+"""How rows become equal to others with the fewest writes: staged, compared, the different ones removed and rewritten.
+
+Knows keys, columns and scopes; nothing of what the tables mean. The functions run inside a transaction and work
+through a temporary table `wanted`, one at a time.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import psycopg
+import pyarrow as pa
+from psycopg import sql
+
+from book_search.index.connection import Connection
+from book_search.index.copying import copy_rows
+
+BATCH_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class RowChanges:
+    """What a load did to a table's rows."""
+
+    inserted: int
+    updated: int
+    deleted: int
+    unchanged: int
+
+    @property
+    def changed(self) -> int:
+        """Rows written or removed."""
+        return self.inserted + self.updated + self.deleted
+
+
+def replace_rows(
+    conn: Connection,
+    table: str,
+    types: dict[str, str],
+    key: tuple[str, ...],
+    rows: pa.Table,
+    scope: sql.Composable,
+) -> RowChanges:
+    """Make the rows of `table` in `scope` (a condition on t) equal to `rows`, comparing all columns."""
+    target = sql.Identifier(table)
+    total = stage(conn, target, types, key, rows.to_batches(BATCH_ROWS))
+    updated, deleted = remove_different(conn, target, types, key, scope)
+    written = conn.execute(
+        sql.SQL("INSERT INTO {0} ({1}) SELECT {1} FROM wanted w WHERE NOT EXISTS (SELECT FROM {0} t WHERE {2})").format(
+            target, sql.SQL(", ").join(map(sql.Identifier, types)), _same(key, ())
+        )
+    ).rowcount
+    conn.execute("DROP TABLE wanted")
+    return RowChanges(written - updated, updated, deleted, total - written)
+
+
+def stage(
+    conn: Connection,
+    target: sql.Composable,
+    types: dict[str, str],
+    key: tuple[str, ...],
+    batches: Iterable[pa.RecordBatch],
+) -> int:
+    """Put these columns of the rows wanted into the temporary table `wanted`; returns how many rows there are."""
+    columns = sql.SQL(", ").join(map(sql.Identifier, types))
+    keys = sql.SQL(", ").join(map(sql.Identifier, key))
+    conn.execute(
+        sql.SQL("CREATE TEMPORARY TABLE wanted ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
+            columns, target
+        )
+    )
+    rows = copy_rows(conn, sql.Identifier("wanted"), types, batches)
+    try:
+        conn.execute(sql.SQL("ALTER TABLE wanted ADD PRIMARY KEY ({})").format(keys))
+    except psycopg.errors.UniqueViolation as error:
+        raise ValueError(f"a row occurs twice: {error.diag.message_detail}") from None
+    conn.execute("ANALYZE wanted")
+    return rows
+
+
+def remove_different(
+    conn: Connection, target: sql.Composable, types: dict[str, str], key: tuple[str, ...], scope: sql.Composable
+) -> tuple[int, int]:
+    """Delete the rows in `scope` that are not as in `wanted`; returns how many have a successor, and how many none."""
+    others = tuple(name for name in types if name not in key)
+    statement = sql.SQL(
+        """WITH gone AS (
+               DELETE FROM {target} t WHERE {scope} AND NOT EXISTS (SELECT FROM wanted w WHERE {same})
+               RETURNING EXISTS (SELECT FROM wanted w WHERE {same_key}) AS follows)
+           SELECT count(*) FILTER (WHERE follows), count(*) FILTER (WHERE NOT follows) FROM gone"""
+    ).format(target=target, scope=scope, same=_same(key, others), same_key=_same(key, ()))
+    row = conn.execute(statement).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def missing_keys(conn: Connection, target: sql.Composable, key: str) -> list[object]:
+    """The keys of `wanted` that the table does not have."""
+    statement = sql.SQL("SELECT w.{key} FROM wanted w WHERE NOT EXISTS (SELECT FROM {target} t WHERE {same})").format(
+        key=sql.Identifier(key), target=target, same=_same((key,), ())
+    )
+    return [row[0] for row in conn.execute(statement).fetchall()]
+
+
+def _same(key: tuple[str, ...], others: tuple[str, ...]) -> sql.Composable:
+    """The condition that rows t and w agree in these columns."""
+    equal = [sql.SQL("t.{0} = w.{0}").format(sql.Identifier(name)) for name in key]
+    same = [sql.SQL("t.{0} IS NOT DISTINCT FROM w.{0}").format(sql.Identifier(name)) for name in others]
+    return sql.SQL(" AND ").join([*equal, *same])
+
+
+def one_at_a_time(conn: Connection, table: str, part: int) -> None:
+    """Wait until no other transaction loads this part of this table."""
+    conn.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [f"book_search.{table}", part])
+
+
+def analyze(conn: Connection, target: sql.Composable, changed: int) -> None:
+    """Have the planner know the new rows now, not when autovacuum comes by."""
+    if changed:
+        conn.execute(sql.SQL("ANALYZE {}").format(target))
