@@ -1,0 +1,1 @@
+"""CLIP: pictures and texts become unit vectors of one space. Importing this package loads no model and no torch."""
