@@ -1,0 +1,68 @@
+"""Commands about the database and what serves it: psql on it, and a look at what could be wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import click
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def psql(arguments: tuple[str, ...]) -> None:
+    """Open psql on the database, the embedded one or BOOK_SEARCH_DATABASE_URL's.
+
+    Everything after `psql` is passed on to it:
+
+    \b
+      book-search psql
+      book-search psql -c "select count(*) from book"
+
+    In psql, a text becomes a vector by asking book-search for it:
+
+    \b
+      \\set q `book-search embed "a ship under a full moon"`
+      select title, cosine from search_books(:'q', 'a ship under a full moon', 10);
+    """
+    from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+    from book_search.index.connection import database, printable
+    from book_search.index.server import postgres_binary
+    from book_search.settings import load_settings
+
+    settings = load_settings()
+    if settings.dsn:
+        printable(settings.dsn)  # an address that cannot be read is refused here, by a message without its password
+    with database(settings.dsn, settings.work_folder) as dsn:
+        # What psql starts with a backquote finds the same database, and this very book-search. The password goes by
+        # the environment: a command line can be read by everybody on the machine.
+        address = conninfo_to_dict(dsn)
+        environment = os.environ | {"BOOK_SEARCH_DATABASE_URL": dsn, "PATH": _path_with_us()}
+        if password := address.pop("password", None):
+            environment["PGPASSWORD"] = str(password)
+        command = [
+            str(postgres_binary("psql")),
+            "-d",
+            make_conninfo("", **{name: str(value) for name, value in address.items()}),
+            *arguments,
+        ]
+        # Ctrl-C is psql's, to cancel a query with. (A handler, since an ignored signal would be ignored by psql too.)
+        signal.signal(signal.SIGINT, lambda *_: None)
+        finished = subprocess.run(command, env=environment, check=False)
+    sys.exit(finished.returncode)
+
+
+@click.command()
+def doctor() -> None:
+    """Look at settings, lake, database and model, and tell what is wrong and how to mend it."""
+    from book_search.cli.health import examine
+
+    findings = examine()
+    for finding in findings:
+        click.echo(f"{'ok ' if finding.good else 'BAD'}  {finding.what}: {finding.says}")
+    sys.exit(0 if all(finding.good for finding in findings) else 1)
+
+
+def _path_with_us() -> str:
+    return os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")])

@@ -1,0 +1,88 @@
+"""What `book-search doctor` looks at: each thing that a run needs, with the way out where it is missing."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from book_search.settings import Settings, load_settings
+
+ROOM = 30_000_000_000  # bytes: the dumps of two months, the covers and the database
+LITTLE_ROOM = 1_000_000_000  # for a library that is served on this machine
+OWN_HOSTS = {"127.0.0.1", "localhost", "::1"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    good: bool
+    says: str
+
+
+def examine() -> list[Finding]:
+    """Every finding, good ones too, in the order of the road."""
+    settings = load_settings()
+    return [_contact(settings), *_lake(settings), _model(settings), *_database(settings)]
+
+
+def _contact(settings: Settings) -> Finding:
+    asked = settings.covers_url
+    if settings.contact or urlsplit(asked).hostname in OWN_HOSTS:
+        return Finding("contact", True, settings.contact or f"not needed for {asked}")
+    says = "set BOOK_SEARCH_CONTACT to your e-mail or web address; Open Library is not asked without it"
+    return Finding("contact", False, says)
+
+
+def _lake(settings: Settings) -> Iterator[Finding]:
+    from book_search.lake import open_lake
+
+    try:
+        lake = open_lake(settings.home, settings.work_folder, settings.s3_endpoint)
+        lake.write_bytes("doctor.txt", b"written by book-search doctor")
+        lake.delete("doctor.txt")
+    except (OSError, ValueError) as error:
+        yield Finding("lake", False, f"{settings.home} cannot be written: {error}; look at BOOK_SEARCH_HOME")
+        return
+    yield Finding("lake", True, lake.uri("").rstrip("/"))
+    settings.work_folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(settings.work_folder).free
+    room = LITTLE_ROOM if urlsplit(settings.open_library_url).hostname in OWN_HOSTS else ROOM
+    says = f"{free / 1e9:.0f} GB free in {settings.work_folder}"
+    advice = f"; {room / 1e9:.0f} GB are needed: set BOOK_SEARCH_HOME or BOOK_SEARCH_WORK to a larger disk"
+    yield Finding("disk", free > room, says if free > room else says + advice)
+
+
+def _model(settings: Settings) -> Finding:
+    from book_search.clip.model import ModelUnavailableError, describe_model
+
+    try:
+        description = describe_model(settings.model, settings.model_revision)
+    except (ModelUnavailableError, ValueError) as error:
+        return Finding("model", False, str(error))
+    return Finding("model", True, f"{description.identity}, {description.dim} numbers a vector")
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    from book_search.index.connection import connect, database, printable
+    from book_search.index.schema import check_server
+
+    try:
+        with database(settings.dsn, settings.work_folder) as dsn, connect(dsn) as connection:
+            check_server(connection)
+            yield Finding("database", True, printable(dsn))
+            versions = connection.execute(
+                "select current_setting('server_version'), "
+                "(select extversion from pg_extension where extname = 'vector'), "
+                "current_setting('shared_buffers'), current_setting('maintenance_work_mem')"
+            ).fetchone()
+            assert versions is not None
+            yield Finding(
+                "server",
+                True,
+                f"Postgres {versions[0]}, pgvector {versions[1] or 'not installed yet'}, shared_buffers {versions[2]}, "
+                f"maintenance_work_mem {versions[3]}",
+            )
+    except (OSError, RuntimeError) as error:
+        yield Finding("database", False, str(error))

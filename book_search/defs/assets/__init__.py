@@ -1,0 +1,1 @@
+"""The assets of the road, one file a group: open_library, catalogue, covers, search, evaluation."""

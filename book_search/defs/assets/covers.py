@@ -1,0 +1,113 @@
+"""The covers of the wanted books, range by range: their pictures, their embeddings, their tags."""
+
+from functools import cache
+
+import dagster as dg
+from pydantic import Field
+
+from book_search.clip.embeddings import embed_range
+from book_search.clip.zero_shot import load_facets, tag_range
+from book_search.cover_ranges import CoverRange
+from book_search.defs.metadata import OWNERS
+from book_search.defs.partitions import Metadata, cover_ranges, for_each_range, many_ranges_a_run
+from book_search.defs.resources import ClipResource, LakeResource, OpenLibraryResource
+from book_search.openlibrary.catalogue import wanted_covers
+from book_search.openlibrary.contact_sheet import contact_sheet
+from book_search.openlibrary.covers import UnreachableError, fetch_range, iter_images
+from book_search.openlibrary.http import HostPausedError, PoliteClient
+from book_search.openlibrary.ledger import known_statuses
+from book_search.openlibrary.turns import one_process_at_a_time
+from book_search.progress import ProgressLog
+
+
+class CoversConfig(dg.Config):
+    """What a run of `covers` may be told."""
+
+    retry_statuses: list[str] = Field(
+        default_factory=list,
+        description="Covers of these statuses are asked for again now, such as gave_up or not_an_image.",
+    )
+
+
+@dg.asset(
+    deps=["books"],
+    partitions_def=cover_ranges,
+    backfill_policy=many_ranges_a_run,
+    group_name="covers",
+    kinds={"http", "parquet"},
+    owners=OWNERS,
+    pool="covers_host",
+)
+def covers(
+    context: dg.AssetExecutionContext, config: CoversConfig, lake: LakeResource, open_library: OpenLibraryResource
+) -> dg.MaterializeResult[None]:
+    """The picture of every wanted cover, and a ledger that says of each id how it went. Asks for none twice."""
+    settings, files = open_library.settings, lake.open()
+    client = PoliteClient(
+        open_library.user_agent,
+        base_url=settings.covers_url,
+        allowed_urls=(settings.archive_url,),
+        requests_per_minute=settings.requests_per_minute,
+    )
+
+    def fetch(cover_range: CoverRange) -> Metadata:
+        with one_process_at_a_time(files.work, settings.covers_url):
+            report = fetch_range(
+                files,
+                cover_range,
+                wanted_covers(files, cover_range),
+                client,
+                covers_url=settings.covers_url,
+                size=settings.cover_size,
+                retry_statuses=known_statuses(config.retry_statuses),
+                progress=ProgressLog(f"covers {cover_range.key}", "covers"),
+            )
+        sheet = contact_sheet(each.image for each in iter_images(files, cover_range))
+        return {
+            **report.as_metadata(),
+            **({"some_covers": dg.MetadataValue.md(f"![covers]({sheet})")} if sheet else {}),
+        }
+
+    return for_each_range(context, fetch, asset_key=context.asset_key, fatal=(HostPausedError, UnreachableError))
+
+
+@dg.asset(
+    deps=[covers],
+    partitions_def=cover_ranges,
+    backfill_policy=many_ranges_a_run,
+    group_name="covers",
+    kinds={"pytorch", "parquet"},
+    owners=OWNERS,
+    pool="embedding",
+)
+def cover_embeddings(
+    context: dg.AssetExecutionContext, lake: LakeResource, clip: ClipResource
+) -> dg.MaterializeResult[None]:
+    """CLIP's vector of every picture, computed once for each (picture, model, revision, preprocessing)."""
+    files, description, load_clip = lake.open(), clip.describe(), cache(clip.load)
+
+    def embed(cover_range: CoverRange) -> Metadata:
+        progress = ProgressLog(f"embeddings {cover_range.key}", "covers")
+        report = embed_range(files, cover_range, description, load_clip, progress=progress)
+        return {"model": str(description.identity), **report.as_metadata()}
+
+    return for_each_range(context, embed, asset_key=context.asset_key)
+
+
+@dg.asset(
+    deps=[cover_embeddings],
+    partitions_def=cover_ranges,
+    backfill_policy=many_ranges_a_run,
+    group_name="covers",
+    kinds={"pytorch", "parquet"},
+    owners=OWNERS,
+    pool="embedding",
+)
+def cover_tags(context: dg.AssetExecutionContext, lake: LakeResource, clip: ClipResource) -> dg.MaterializeResult[None]:
+    """What CLIP sees on each cover, facet by facet, from the stored vectors alone; no picture is read again."""
+    files, description, load_clip, facets = lake.open(), clip.describe(), cache(clip.load), load_facets()
+
+    def tag(cover_range: CoverRange) -> Metadata:
+        return tag_range(files, cover_range, description, load_clip, facets).as_metadata()
+
+    return for_each_range(context, tag, asset_key=context.asset_key)

@@ -1,0 +1,156 @@
+"""The tables and the index that answer questions: book rows, cover rows with their vectors, the HNSW index."""
+
+import json
+from collections.abc import Iterator
+
+import dagster as dg
+import pyarrow as pa
+
+from book_search.clip.embeddings import embeddings_folder
+from book_search.clip.embeddings import forget_range as forget_embeddings
+from book_search.clip.model import ModelDescription
+from book_search.clip.templates import TEMPLATES
+from book_search.clip.zero_shot import tags_folder
+from book_search.cover_ranges import CoverRange
+from book_search.defs.assets.catalogue import books
+from book_search.defs.assets.covers import cover_embeddings, cover_tags, covers
+from book_search.defs.metadata import OWNERS, counts
+from book_search.defs.partitions import (
+    Metadata,
+    cover_ranges,
+    for_each_range,
+    known_ranges,
+    many_ranges_a_run,
+)
+from book_search.defs.resources import ClipResource, DatabaseResource, LakeResource
+from book_search.index.build import IndexRecallError, build_index, index_builds
+from book_search.index.connection import Connection
+from book_search.index.load import load_books, load_funnel, load_range
+from book_search.index.models import register_model
+from book_search.index.schema import apply_sql
+from book_search.index.sweep import remove_unwanted_ranges
+from book_search.lake import Lake
+from book_search.openlibrary.catalogue import BOOKS_PATH, FUNNEL_PATH
+from book_search.openlibrary.covers import forget_range as forget_covers
+from book_search.openlibrary.covers import read_ledger
+from book_search.schemas import TAGS, embeddings
+
+
+@dg.asset(deps=[books], group_name="search", kinds={"postgres"}, owners=OWNERS, pool="postgres")
+def book_rows(lake: LakeResource, postgres: DatabaseResource) -> dg.MaterializeResult[None]:
+    """The table `book`: changed rows written, rows gone from the dump removed, in one transaction."""
+    files = lake.open()
+    with postgres.connection() as connection, files.local(BOOKS_PATH) as path:
+        apply_sql(connection)
+        changes = load_books(connection, path)
+        load_funnel(connection, files.read_table(FUNNEL_PATH))
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": changes.inserted + changes.updated + changes.unchanged,
+            **counts(vars(changes), "rows_"),
+            "psql": dg.MetadataValue.md('`book-search psql -c "select * from book limit 10"`'),
+        }
+    )
+
+
+@dg.asset(
+    deps=[covers, cover_embeddings, cover_tags],
+    partitions_def=cover_ranges,
+    backfill_policy=many_ranges_a_run,
+    group_name="search",
+    kinds={"postgres"},
+    owners=OWNERS,
+    pool="postgres",
+)
+def cover_vectors(
+    context: dg.AssetExecutionContext, lake: LakeResource, clip: ClipResource, postgres: DatabaseResource
+) -> dg.MaterializeResult[None]:
+    """The tables `cover`, `cover_embedding` and `cover_tag`: changed rows only, one transaction a range."""
+    files, description = lake.open(), clip.describe()
+    with postgres.connection() as connection:
+        apply_sql(connection)
+        model = _registered(connection, description)
+
+        def load(cover_range: CoverRange) -> Metadata:
+            changes = load_range(
+                connection,
+                model,
+                (cover_range.first, cover_range.end),
+                read_ledger(files, cover_range),
+                _whole_range(files, embeddings_folder(description.identity, cover_range), embeddings(description.dim)),
+                _whole_range(files, tags_folder(description, cover_range), TAGS),
+            )
+            return {
+                name: number
+                for table, change in changes.items()
+                for name, number in counts(vars(change), f"{table}_").items()
+            }
+
+        return for_each_range(context, load, asset_key=context.asset_key)
+
+
+@dg.asset(
+    deps=[book_rows, cover_vectors],
+    group_name="search",
+    kinds={"postgres"},
+    owners=OWNERS,
+    pool="postgres",
+    check_specs=[
+        dg.AssetCheckSpec("recall", asset="search_index", description="recall@10 against exact search, at least 0.98")
+    ],
+)
+def search_index(
+    context: dg.AssetExecutionContext, lake: LakeResource, clip: ClipResource, postgres: DatabaseResource
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+    """The HNSW index over the vectors: built after the rows, verified against exact search, then switched to."""
+    with postgres.connection() as connection:
+        apply_sql(connection)
+        for each in remove_unwanted_ranges(connection):
+            context.log.info("cover range %s holds no wanted cover any more: its rows are removed", each.key)
+        for each in _remove_unwanted_files(lake.open(), known_ranges(context.instance)):
+            context.log.info("cover range %s holds no wanted cover any more: its files are removed", each.key)
+        try:
+            build = build_index(connection, _registered(connection, clip.describe()))
+        except IndexRecallError as error:
+            figures = {"recall_at_10": error.recall, "floor": error.floor, "rows": error.rows}
+            yield dg.AssetCheckResult(check_name="recall", passed=False, metadata=figures)
+            raise
+        builds = len(index_builds(connection))
+    yield dg.AssetCheckResult(check_name="recall", passed=True, metadata={"recall_at_10": build.recall})
+    yield dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": build.rows,
+            "recall_at_10": build.recall,
+            "seconds": build.seconds,
+            "rebuilt": build.rebuilt,
+            "builds_so_far": builds,
+            "psql": dg.MetadataValue.md('`book-search psql -c "select * from index_build"`'),
+        }
+    )
+
+
+def _registered(connection: Connection, description: ModelDescription) -> int:
+    identity = description.identity
+    return register_model(
+        connection,
+        identity.model_id,
+        identity.revision,
+        identity.preprocessing,
+        description.dim,
+        json.dumps(TEMPLATES),
+    )
+
+
+def _remove_unwanted_files(lake: Lake, wanted: list[CoverRange]) -> list[CoverRange]:
+    """Remove the pictures, embeddings and tags of every range but the wanted ones; returns those that had any."""
+    here = {CoverRange.parse(folder.rpartition("/")[2]) for folder in lake.folders("covers")}
+    gone = sorted(each for each in here - set(wanted) if lake.names(f"covers/{each.key}"))
+    for each in gone:
+        forget_embeddings(lake, each)
+        forget_covers(lake, each)  # last: killed before it, the next run finds the range again
+    return gone
+
+
+def _whole_range(lake: Lake, folder: str, schema: pa.Schema) -> pa.Table:
+    files = lake.names(folder)
+    return pa.concat_tables([lake.read_table(path) for path in files]) if files else schema.empty_table()
