@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -30,9 +31,13 @@ def folder(open_folder: Path) -> Path:
     return folder
 
 
-def test_the_demo_runs_the_road_and_answers_three_questions(folder: Path) -> None:
-    said = _run(folder, "demo")
+@pytest.fixture(scope="module")
+def said(folder: Path) -> str:
+    """What the first `book-search demo` in the folder printed."""
+    return _run(folder, "demo")
 
+
+def test_the_demo_runs_the_road_and_answers_three_questions(said: str) -> None:
     assert set(re.findall(r"^  done (\w+)", said, re.MULTILINE)) == {
         "edition_dump", "work_dump", "author_dump", "redirect_dump", "books", "covers", "cover_embeddings",
         "cover_tags", "book_rows", "cover_vectors", "search_index", "relevance_report",
@@ -43,7 +48,7 @@ def test_the_demo_runs_the_road_and_answers_three_questions(folder: Path) -> Non
     assert "book-search --demo psql" in said
 
 
-def test_a_second_demo_writes_no_file_of_the_lake_anew(folder: Path) -> None:
+def test_a_second_demo_writes_no_file_of_the_lake_anew(folder: Path, said: str) -> None:
     lake = folder / ".book_search" / "demo"
 
     def files() -> dict[str, int]:
@@ -58,7 +63,7 @@ def test_a_second_demo_writes_no_file_of_the_lake_anew(folder: Path) -> None:
     assert files() == before
 
 
-def test_the_demos_library_answers_as_the_readme_says(folder: Path) -> None:
+def test_the_demos_library_answers_as_the_readme_says(folder: Path, said: str) -> None:
     answer = json.loads(_run(folder, "--demo", "search", "a white ship under a moon", "--json"))
     drawn = plan_library().specs
     shown = [drawn[hit["cover_id"]] for hit in answer["hits"][:2]]
@@ -66,6 +71,18 @@ def test_the_demos_library_answers_as_the_readme_says(folder: Path) -> None:
     assert {(spec.object_colour, spec.object, spec.companion) for spec in shown} == {("white", "ship", "moon")}
 
     assert json.loads(_run(folder, "--demo", "search", "a bicycle", "--json"))["verdict"] == "no good match"
+
+
+def test_every_command_of_the_readmes_tour_does_what_it_says(folder: Path, said: str) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    tour = re.findall(r"^\$ \.venv/bin/book-search (--demo .*)$", readme, re.MULTILINE)
+    assert len(tour) >= 7
+
+    answers = {command: _run(folder, *shlex.split(command)) for command in tour}
+
+    assert all(answers.values())
+    (why,) = (answer for command, answer in answers.items() if " why " in command)
+    assert "is on the road to its end" in why
 
 
 @pytest.mark.parametrize("command", [["search", "a ship"], ["run"]])
