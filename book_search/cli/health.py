@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from book_search.cli import configured
+from book_search.openlibrary.hosts import is_own
 from book_search.settings import Settings, load_settings
 
 ROOM = 30_000_000_000  # bytes: the dumps of two months, the covers and the database
 LITTLE_ROOM = 1_000_000_000  # for a library that is served on this machine
-OWN_HOSTS = {"127.0.0.1", "localhost", "::1"}
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,15 @@ def examine() -> list[Finding]:
 
 def _contact(settings: Settings) -> Finding:
     asked = settings.covers_url
-    if settings.contact or urlsplit(asked).hostname in OWN_HOSTS:
+    if settings.contact or _is_own(asked):
         return Finding("contact", True, settings.contact or f"not needed for {asked}")
     says = "set BOOK_SEARCH_CONTACT to your e-mail or web address; Open Library is not asked without it"
     return Finding("contact", False, says)
 
 
 def _lake(settings: Settings) -> Iterator[Finding]:
-    from book_search.lake import open_lake
-
     try:
-        lake = open_lake(settings.home, settings.work_folder, settings.s3_endpoint)
+        lake = configured.lake()
         lake.write_bytes("doctor.txt", b"written by book-search doctor")
         lake.delete("doctor.txt")
     except (OSError, ValueError) as error:
@@ -48,10 +47,15 @@ def _lake(settings: Settings) -> Iterator[Finding]:
     yield Finding("lake", True, lake.uri("").rstrip("/"))
     settings.work_folder.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(settings.work_folder).free
-    room = LITTLE_ROOM if urlsplit(settings.open_library_url).hostname in OWN_HOSTS else ROOM
+    room = LITTLE_ROOM if _is_own(settings.open_library_url) else ROOM
     says = f"{free / 1e9:.0f} GB free in {settings.work_folder}"
     advice = f"; {room / 1e9:.0f} GB are needed: set BOOK_SEARCH_HOME or BOOK_SEARCH_WORK to a larger disk"
     yield Finding("disk", free > room, says if free > room else says + advice)
+
+
+def _is_own(url: str) -> bool:
+    """Whether an address is on a host of one's own, by the rule that fetching goes by."""
+    return is_own(urlsplit(url).hostname or "")
 
 
 def _model(settings: Settings) -> Finding:

@@ -72,8 +72,6 @@ def cli(on_demo: bool, debug: bool) -> None:
     level = "DEBUG" if debug else load_settings().log_level
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("book_search").setLevel(level)
-    if debug:
-        click.get_current_context().obj = {"debug": True}
 
 
 def main() -> None:

@@ -1,16 +1,14 @@
 """Commands that ask: search, similar, embed, classify, evaluate."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from book_search.cli import configured
+
 if TYPE_CHECKING:
-    from book_search.clip.encoder import Clip
-    from book_search.index.connection import Connection
     from book_search.search.query import Filters
     from book_search.search.results import Results
 
@@ -74,8 +72,8 @@ def search(
         avoids=[parse_weighted(text) for text in avoids],
         words=words,
     )
-    with _connection() as connection:
-        results = ask(connection, _load_clip, query, limit, _filters(filters))
+    with configured.connection() as connection:
+        results = ask(connection, configured.clip, query, limit, _filters(filters))
     _show(results, as_json)
 
 
@@ -88,7 +86,7 @@ def similar(edition_key: str, limit: int, as_json: bool, **filters: Any) -> None
     """Find the books whose covers are nearest to a book's cover. No model is loaded: its vector is known."""
     from book_search.search.engine import similar as ask
 
-    with _connection() as connection:
+    with configured.connection() as connection:
         results = ask(connection, edition_key, limit, _filters(filters))
     _show(results, as_json)
 
@@ -104,7 +102,7 @@ def embed(text: str) -> None:
     """
     from book_search.clip.templates import text_vector
 
-    numbers = text_vector(_load_clip(), text)
+    numbers = text_vector(configured.clip(), text)
     click.echo(f"[{','.join(f'{number:.7g}' for number in numbers)}]")
 
 
@@ -116,7 +114,7 @@ def classify(images: tuple[Path, ...], labels: tuple[str, ...], template: str) -
     """Tell which of some labels fits each picture, with probabilities (zero-shot classification)."""
     from book_search.clip.zero_shot import classify as ask
 
-    probabilities = ask(_load_clip(), [path.read_bytes() for path in images], labels, template)
+    probabilities = ask(configured.clip(), [path.read_bytes() for path in images], labels, template)
     for path, row in zip(images, probabilities, strict=True):
         ranked = sorted(zip(labels, row.tolist(), strict=True), key=lambda pair: -pair[1])
         click.echo(f"{path.name}: " + ", ".join(f"{label} {share:.3f}" for label, share in ranked))
@@ -129,27 +127,9 @@ def evaluate(samples: int, as_json: bool) -> None:
     """Measure how well the search finds: the index against exact search, covers and titles that must be found."""
     from book_search.evaluation.relevance import relevance_report
 
-    with _connection() as connection:
-        report = relevance_report(connection, _load_clip(), samples=samples)
+    with configured.connection() as connection:
+        report = relevance_report(connection, configured.clip(), samples=samples)
     click.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_markdown())
-
-
-def _load_clip() -> "Clip":
-    from book_search.clip.model import load_clip
-    from book_search.settings import load_settings
-
-    settings = load_settings()
-    return load_clip(settings.model, settings.model_revision, settings.device)
-
-
-@contextmanager
-def _connection() -> "Iterator[Connection]":
-    from book_search.index.connection import connect, database
-    from book_search.settings import load_settings
-
-    settings = load_settings()
-    with database(settings.dsn, settings.work_folder) as dsn, connect(dsn) as connection:
-        yield connection
 
 
 def _filters(given: dict[str, Any]) -> "Filters":

@@ -6,12 +6,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from book_search.clip.encoder import Clip
+from book_search.cli import configured
 
 LOOPBACK = ("127.", "::1")
 
@@ -39,21 +37,14 @@ def serve(host: str, port: int) -> None:
             f"the search page needs {error.name}, which is not installed: pip install 'book_search[web]'"
         ) from None
     from book_search.index.connection import database
-    from book_search.lake import open_lake
     from book_search.settings import load_settings
 
     settings = load_settings()
-    lake = open_lake(settings.home, settings.work_folder, settings.s3_endpoint)
-
-    def load() -> "Clip":
-        from book_search.clip.model import load_clip
-
-        return load_clip(settings.model, settings.model_revision, settings.device)
 
     with _listening(host, port) as listener:
         _end_as_by_ctrl_c()
         with database(settings.dsn, settings.work_folder) as dsn:
-            app = build_app(settings, dsn, load, lake)
+            app = build_app(settings, dsn, configured.clip, configured.lake())
             server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
             click.echo(f"Books by their covers: {_address(listener)}   (Ctrl-C ends it)")
             if not listener.getsockname()[0].startswith(LOOPBACK):

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
 
+from book_search.cli import configured
+
 WIDE = 120
 
 
@@ -76,20 +78,16 @@ def explain(edition_key: str) -> list[str]:
         LookupError: the dumps hold no such edition.
         DumpError: there are no dumps yet.
     """
-    from book_search.index.connection import connect, database
-    from book_search.lake import open_lake
     from book_search.openlibrary.rules import CatalogueFilter
     from book_search.openlibrary.why import why_in_lake
     from book_search.settings import load_settings
 
-    settings = load_settings()
-    lake = open_lake(settings.home, settings.work_folder, settings.s3_endpoint)
-    verdicts = why_in_lake(lake, edition_key, CatalogueFilter.from_settings(settings))
+    verdicts = why_in_lake(configured.lake(), edition_key, CatalogueFilter.from_settings(load_settings()))
     lines = [f"{'yes' if each.passed else 'NO '}  {each.rule}: {each.explanation}" for each in verdicts]
     dropped = next((each for each in verdicts if not each.passed), None)
     if dropped is not None:
         return [*lines, f"{edition_key} left the road at the rule: {dropped.rule}"]
-    with database(settings.dsn, settings.work_folder) as dsn, connect(dsn) as connection:
+    with configured.connection() as connection:
         return [*lines, *_stages_in_database(connection, edition_key)]
 
 

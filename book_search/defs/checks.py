@@ -3,9 +3,9 @@
 import dagster as dg
 import pyarrow.compute as pc
 
-from book_search.cover_ranges import CoverRange
 from book_search.defs.assets.catalogue import books
 from book_search.defs.assets.covers import covers
+from book_search.defs.partitions import known_ranges
 from book_search.defs.resources import LakeResource
 from book_search.openlibrary.catalogue import BOOKS_PATH
 from book_search.openlibrary.covers import read_ledger
@@ -28,8 +28,8 @@ def books_are_there_once(lake: LakeResource) -> dg.AssetCheckResult:
 def covers_are_found(context: dg.AssetCheckExecutionContext, lake: LakeResource) -> dg.AssetCheckResult:
     """A warning, not a stop: what was had is good, and the rest is tried again later."""
     files, wanted, found = lake.open(), 0, 0
-    for key in context.instance.get_dynamic_partitions("cover_range"):
-        statuses = read_ledger(files, CoverRange.parse(key))["status"]
+    for cover_range in known_ranges(context.instance):
+        statuses = read_ledger(files, cover_range)["status"]
         wanted += len(statuses)
         found += pc.sum(pc.equal(statuses, "ok")).as_py() or 0
     return dg.AssetCheckResult(

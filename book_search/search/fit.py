@@ -9,6 +9,7 @@ Knows vectors; nothing of the database. `background` tells how a score stands am
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,8 +62,13 @@ def fit_to_texts(clip: "Clip", parts: Sequence[Part], vectors: np.ndarray) -> Fi
     if not texts:
         return None
     weights = np.array([parts[index].weight for index in texts], np.float32)
-    generic = clip.encode_texts(GENERIC).mean(axis=0)
-    return Fit(_unit(weights @ vectors[texts]), _unit(generic), clip.logit_scale)
+    return Fit(_unit(weights @ vectors[texts]), _generic_vector(clip), clip.logit_scale)
+
+
+@lru_cache(maxsize=1)
+def _generic_vector(clip: "Clip") -> np.ndarray:
+    """The unit vector of `GENERIC`, [dim]; kept, since it is the same for every query put to a model."""
+    return _unit(clip.encode_texts(GENERIC).mean(axis=0))
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
