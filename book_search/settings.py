@@ -4,10 +4,12 @@ Library functions take what they need as arguments: only the edges (Dagster's re
 the web page) call `load_settings`.
 """
 
+import re
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -18,6 +20,7 @@ OPENAI_CLIP_REVISION = "c237dc49a33fc61debc9276459120b7eac67e7ef"
 OPEN_LIBRARY_URL = "https://openlibrary.org"
 COVERS_URL = "https://covers.openlibrary.org"
 ARCHIVE_URL = "https://archive.org"
+CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
 class Settings(BaseSettings):
@@ -41,6 +44,17 @@ class Settings(BaseSettings):
         description="The model's revision on the hub. Default: a pinned one for the default model, else main.",
     )
     device: str = Field("auto", description="cpu, cuda, mps, or auto: the best that is present.")
+    engine: Literal["auto", "transformers", "fp32", "bf16"] = Field(
+        "auto",
+        description="How pictures are encoded: bf16 or fp32 with packed weights, transformers, or auto: the best here.",
+    )
+    crop: Literal["as-trained", "pad", "two-crops"] = Field(
+        "as-trained",
+        description="How tall covers are shown: CLIP's centre crop, padded to a square, or the mean of two crops.",
+    )
+    facets: str | None = Field(
+        None, description="A TOML file of what is asked of every cover, instead of the package's clip/facets.toml."
+    )
     open_library_url: str = Field(OPEN_LIBRARY_URL, description="Serves /data/ol_dump_*_latest.txt.gz.")
     covers_url: str = Field(COVERS_URL, description="Serves /b/id/{cover_id}-{size}.jpg.")
     archive_url: str = Field(ARCHIVE_URL, description="Serves the dumps and the covers' zips that redirects lead to.")
@@ -54,6 +68,32 @@ class Settings(BaseSettings):
     requests_per_minute: float = Field(
         100, gt=0, description="Asked of one host at most; Open Library allows 400 a minute and address."
     )
+    pace_folder: str | None = Field(
+        None,
+        description="A local folder where this machine's processes agree on turns. Default: the user's cache folder.",
+    )
+    off_peak: str | None = Field(
+        None,
+        description="Hours in which alone covers are asked for, such as 22:00-06:00. Empty: at any time.",
+    )
+    time_zone: str = Field("UTC", description="The time zone of OFF_PEAK, such as Europe/Berlin.")
+    batch_hours: float | None = Field(
+        6, gt=0, description="What asking for one batch's covers may take; the next run goes on. Empty: no end."
+    )
+    covers_road: Literal["auto", "by_id", "bulk_whole", "bulk_members"] = Field(
+        "auto",
+        description="How covers are had: one by one, from the archive's zips of 10,000, by their members, or as suits.",
+    )
+    bulk_share: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="Zips are considered for a batch of 10,000 covers of which more than this is wanted.",
+    )
+    covers_metadata: str | None = Field(
+        None,
+        description="ol_dump_covers_metadata: a file, its address, or https://openlibrary.org. It spares requests.",
+    )
     languages: Annotated[tuple[str, ...], NoDecode] = Field(
         ("eng",), description="MARC codes of the languages wanted, with commas between them; none for any language."
     )
@@ -62,10 +102,17 @@ class Settings(BaseSettings):
     pages_over: int | None = Field(100, description="Books of more pages than this; empty for any.")
     years: int | None = Field(10, description="Published in this many years before the dump's date; empty for any.")
     cover_required: bool = Field(True, description="Whether books without a cover are left out.")
+    deny_list: str | None = Field(
+        None,
+        description="Lists cover ids and editions that are left out, one a line. Default: HOME/deny.txt, if there.",
+    )
     memory_limit: str = Field(
         "600MB",
         pattern=r"^[0-9]+(\.[0-9]+)? ?[KMGT]i?B$",
         description="What DuckDB may hold while books are chosen; the rest goes to disk, under WORK.",
+    )
+    recall_floor: float = Field(
+        0.98, gt=0, le=1, description="What recall@10 an index must have, against exact search, before it is searched."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much the command line tells: DEBUG, INFO, WARNING, ERROR."
@@ -86,6 +133,25 @@ class Settings(BaseSettings):
     @classmethod
     def _codes(cls, value: object) -> object:
         return tuple(code.strip() for code in value.split(",") if code.strip()) if isinstance(value, str) else value
+
+    @field_validator("off_peak")
+    @classmethod
+    def _has_hours(cls, value: str | None) -> str | None:
+        if value is not None:
+            start, _, end = (each.strip().zfill(len("00:00")) for each in value.partition("-"))
+            if not (CLOCK.fullmatch(start) and (CLOCK.fullmatch(end) or end == "24:00")) or start == end:
+                raise ValueError(f"{value!r} is no window of hours; write one such as 22:00-06:00, which ends by 24:00")
+        return value
+
+    @field_validator("time_zone")
+    @classmethod
+    def _is_a_zone(cls, value: str) -> str:
+        if value.upper() != "UTC":
+            try:
+                ZoneInfo(value)
+            except (ZoneInfoNotFoundError, ValueError) as error:
+                raise ValueError(f"{value!r} is no time zone that this machine knows, as Europe/Berlin is") from error
+        return value
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -112,6 +178,11 @@ class Settings(BaseSettings):
         if urlsplit(self.home).scheme == "s3":
             return Path.home() / ".cache" / "book_search"
         return Path(self.home).resolve()
+
+    @property
+    def pace_path(self) -> Path:
+        """The folder of `SharedHostStates`: one a machine and user, not one a lake, since hosts count requests so."""
+        return Path(self.pace_folder).resolve() if self.pace_folder else Path.home() / ".cache" / "book_search" / "pace"
 
 
 def load_settings(**overrides: object) -> Settings:

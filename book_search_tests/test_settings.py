@@ -60,3 +60,21 @@ def test_a_lake_on_s3_works_in_a_local_folder() -> None:
 
 def test_every_setting_is_described_for_the_readme() -> None:
     assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_processes_agree_on_turns_in_one_folder_a_user_wherever_their_lakes_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("BOOK_SEARCH_PACE_FOLDER")
+    assert load_settings(home="s3://bucket/prefix").pace_path == load_settings(home="somewhere").pace_path
+    assert load_settings().pace_path.is_relative_to(Path.home())
+    assert load_settings(pace_folder="here").pace_path == Path("here").resolve()
+
+
+def test_hours_that_are_none_are_told_with_the_name_of_their_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOK_SEARCH_OFF_PEAK", "at night")
+    with pytest.raises(ValidationError, match="off_peak"):
+        load_settings()
+    monkeypatch.setenv("BOOK_SEARCH_OFF_PEAK", "")
+    monkeypatch.setenv("BOOK_SEARCH_BATCH_HOURS", "")
+    assert (load_settings().off_peak, load_settings().batch_hours) == (None, None)

@@ -4,9 +4,10 @@ Knows when the catalogue is current; not which editions become books (`rules`), 
 """
 
 import hashlib
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
@@ -20,11 +21,13 @@ import pyarrow.parquet as pq
 
 from book_search.cover_ranges import CoverRange, ranges_of
 from book_search.lake import Lake
-from book_search.openlibrary.dumps import DUMP_KINDS, DumpRecord, current_dump
-from book_search.openlibrary.lines import DumpError
+from book_search.openlibrary.deny_list import DenyList, read_deny_list
+from book_search.openlibrary.dumps import DUMP_KINDS, DumpRecord, current_dump, known_rejects, rejects_table
+from book_search.openlibrary.lines import DumpError, Reject
+from book_search.openlibrary.records import MEMORY_LIMIT, Progress, sql
 from book_search.openlibrary.room import require_room
 from book_search.openlibrary.rules import CatalogueFilter, rules_of
-from book_search.openlibrary.selection import MEMORY_LIMIT, REJECT_LENGTH, Progress, Selection, open_selection, sql
+from book_search.openlibrary.selection import Selection, open_selection
 from book_search.schemas import BOOKS, FUNNEL, REJECTS
 
 BOOKS_PATH = "catalogue/books.parquet"
@@ -32,6 +35,7 @@ FUNNEL_PATH = "catalogue/funnel.parquet"
 REJECTS_PATH = "catalogue/rejects.parquet"
 RECORD_PATH = "catalogue/books.json"
 ROW_GROUP_ROWS = 50_000
+NOTHING_DENIED = DenyList()
 
 
 @dataclass(frozen=True)
@@ -86,15 +90,25 @@ def make_catalogue(
     Raises:
         DumpError: a dump is missing, empty or damaged.
         ValueError: a `where` condition of the filter cannot be understood.
+        DenyListError: the deny list cannot.
     """
-    dumps = current_dumps(lake)
-    identity = catalogue_identity(wanted, dumps)
+    dumps, denied = current_dumps(lake), read_deny_list(lake, wanted.deny_list)
+    identity = catalogue_identity(wanted, dumps, denied)
     record = catalogue_record(lake)
     if record is not None and catalogue_is_current(lake, identity):
         return replace(record, changes=dict.fromkeys(record.changes, 0))
     with local_dumps(lake, dumps) as paths:
+        known = {kind: rejects for kind, dump in dumps.items() if (rejects := known_rejects(lake, dump)) is not None}
         catalogue = build_books(
-            paths, dumps["editions"].date, wanted, lake.work / "catalogue-work", memory_limit, threads, progress
+            paths,
+            dumps["editions"].date,
+            wanted,
+            lake.work / "catalogue-work",
+            memory_limit,
+            threads,
+            progress,
+            known,
+            denied,
         )
     return write_catalogue(lake, catalogue, identity)
 
@@ -107,6 +121,8 @@ def build_books(
     memory_limit: str = MEMORY_LIMIT,
     threads: int | None = None,
     progress: Progress | None = None,
+    known: Mapping[str, Sequence[Reject]] | None = None,
+    denied: DenyList = NOTHING_DENIED,
 ) -> Catalogue:
     """Choose the books from dump files, gzipped or plain, each of one type or with all types mixed.
 
@@ -118,6 +134,8 @@ def build_books(
         memory_limit: of DuckDB, as it writes sizes; the blocks of lines under way come on top, some 50 MB.
         threads: of DuckDB; default one a core.
         progress: called with (edition lines read, None).
+        known: by kind, what `records.check_dump` said of a dump; of any other kind every record is read.
+        denied: editions that are left out, and covers, of which the books stay without one.
 
     Raises:
         EmptyDumpError, DamagedDumpError: of a dump.
@@ -127,9 +145,9 @@ def build_books(
     rules = rules_of(wanted, dump_date)
     require_room(dumps, rules, work_folder)
     with open_selection(rules, work_folder, memory_limit, threads) as selection:
-        steps = selection.run(dumps, dump_date, progress=progress)
+        steps = selection.run(dumps, dump_date, progress=progress, known=known)
         path = work_folder / "books.parquet"
-        rows, content_hash = _write_books(selection, path)
+        rows, content_hash = _write_books(selection, path, denied)
         funnel = pa.Table.from_pylist(
             [
                 {"dump_date": dump_date, "position": position, "rule": rule, "rows_in": rows_in, "rows_out": rows_out}
@@ -185,10 +203,13 @@ def catalogue_is_current(lake: Lake, identity: Mapping[str, Any]) -> bool:
     return record is not None and record.identity == identity and lake.exists(BOOKS_PATH) and lake.exists(REJECTS_PATH)
 
 
-def catalogue_identity(wanted: CatalogueFilter, dumps: Mapping[str, DumpRecord]) -> dict[str, Any]:
-    """All that decides what the books are: the filter, the dumps, and the code that reads them."""
+def catalogue_identity(
+    wanted: CatalogueFilter, dumps: Mapping[str, DumpRecord], denied: DenyList = NOTHING_DENIED
+) -> dict[str, Any]:
+    """All that decides what the books are: the filter, the deny list, the dumps, and the code that reads them."""
     identity = {
         "filter": asdict(wanted),
+        "denied": hashlib.sha256(repr(denied).encode()).hexdigest() if denied else None,
         "dumps": {kind: {"date": dump.date.isoformat(), "sha256": dump.sha256} for kind, dump in dumps.items()},
         "code": _code_version(),
     }
@@ -223,17 +244,27 @@ def wanted_ranges(lake: Lake) -> list[CoverRange]:
     return ranges_of(_cover_ids(lake))
 
 
+def wanted_by_range(lake: Lake) -> dict[CoverRange, list[int]]:
+    """Both at once, in order."""
+    return {each: list(ids) for each, ids in itertools.groupby(_cover_ids(lake), CoverRange.of)}
+
+
 def _cover_ids(lake: Lake) -> list[int]:
     ids: pa.Array = lake.read_table(BOOKS_PATH, ["cover_id"])["cover_id"].drop_null().unique()
     return sorted(ids.to_pylist())
 
 
-def _write_books(selection: Selection, path: Path) -> tuple[int, str]:
-    """The table `book` as Parquet of exactly schemas.BOOKS; its rows, and the hash of their hashes."""
-    columns = ", ".join(BOOKS.names)
+def _write_books(selection: Selection, path: Path, denied: DenyList) -> tuple[int, str]:
+    """The table `book` less what is denied, as Parquet of exactly schemas.BOOKS; its rows, the hash of their hashes."""
+    columns, source = ", ".join(BOOKS.names), "book"
+    if denied:
+        for name, table in denied.tables.items():
+            selection.connection.register(name, table)
+        selection.connection.execute(sql("denied.sql"))
+        source = "allowed_book"
     rows, digest = 0, hashlib.sha256()
     relation = selection.connection.sql(
-        f"SELECT {columns} FROM book ORDER BY cover_id NULLS LAST, edition_key"  # noqa: S608 (the schema's names)
+        f"SELECT {columns} FROM {source} ORDER BY cover_id NULLS LAST, edition_key"  # noqa: S608 (our own names)
     )
     batches = relation.to_arrow_reader(ROW_GROUP_ROWS)
     assert batches is not None  # a SELECT has a result
@@ -248,18 +279,8 @@ def _write_books(selection: Selection, path: Path) -> tuple[int, str]:
 
 
 def _rejects(selection: Selection) -> pa.Table:
-    return pa.Table.from_pylist(
-        [
-            {
-                "dump": kind,
-                "line": reject.line_number,
-                "reason": reject.reason,
-                "content": reject.content[:REJECT_LENGTH],
-            }
-            for kind, rejects in selection.rejects.items()
-            for reject in rejects
-        ],
-        schema=REJECTS,
+    return pa.concat_tables(
+        [REJECTS.empty_table(), *(rejects_table(kind, rejects) for kind, rejects in selection.rejects.items())]
     )
 
 
@@ -278,7 +299,7 @@ def _changes(lake: Lake, books: Path) -> dict[str, int]:
 def _code_version() -> str:
     """Of the files that decide what a book is: changed code makes the catalogue again."""
     package = files("book_search.openlibrary")
-    sources = [package / "lines.py", package / "rules.py", package / "selection.py"]
+    sources = [package / name for name in ("lines.py", "records.py", "rules.py", "selection.py")]
     sources += sorted((package / "sql").iterdir(), key=lambda source: source.name)
     digest = hashlib.sha256()
     for source in sources:

@@ -6,7 +6,7 @@ Knows addresses, downloads and what a whole file is; nothing of what the dumps' 
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
@@ -14,11 +14,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+import pyarrow as pa
+
 from book_search.lake import Lake
 from book_search.openlibrary.download import Address, HttpStatusError, Retry, download, head
-from book_search.openlibrary.lines import DamagedDumpError, DumpError, EmptyDumpError, unpacked
+from book_search.openlibrary.lines import DamagedDumpError, DumpError, EmptyDumpError, Reject, unpacked
+from book_search.openlibrary.records import check_dump
+from book_search.schemas import REJECTS
 
 __all__ = [
+    "COVERS_METADATA",
     "DUMP_KINDS",
     "DamagedDumpError",
     "DumpError",
@@ -32,10 +37,12 @@ __all__ = [
 ]
 
 DUMP_KINDS = ("editions", "works", "authors", "redirects")
+COVERS_METADATA = "covers_metadata"  # a dump beside the road's own: sizes of covers, read by `metadata_dump`
 OPTIONAL_KINDS = frozenset({"redirects"})  # without it, merged works and authors keep their old keys
 UNPUBLISHED = date.min  # older than every dump, so that none is ever replaced by it
 LATEST = "data/ol_dump_{kind}_latest.txt.gz"  # under Open Library's own address
 DATED_NAME = re.compile(r"ol_dump_[a-z_]+?_(\d{4}-\d{2}-\d{2})\.txt\.gz$")
+REJECT_LENGTH = 2_000  # characters of a broken line that are kept
 EMPTY_GZIP = bytes.fromhex("1f8b080000000000000303000000000000000000")
 
 
@@ -73,6 +80,8 @@ class DumpRecord:
     Args:
         path: in the lake. For a dump that is not published, a gzip of nothing.
         sha256: hexadecimal, of the gzip.
+        rejects: where in the lake its lines that cannot be read are listed, as schemas.REJECTS; None where its records
+            were not looked at.
         changed: whether this call fetched it.
     """
 
@@ -84,6 +93,7 @@ class DumpRecord:
     source_url: str
     fetched_at: datetime
     version: str | None = None
+    rejects: str | None = None
     changed: bool = False
 
     @property
@@ -96,7 +106,7 @@ def find_latest(kind: str, base_url: str, user_agent: str, retry: Retry | None =
     """The newest dump of a kind.
 
     Args:
-        kind: one of `DUMP_KINDS`.
+        kind: one of `DUMP_KINDS`, or `COVERS_METADATA`.
         base_url: where to look: Open Library's address, asked for `data/ol_dump_{kind}_latest.txt.gz`; the address of
             the files themselves with `{kind}` in it; or `file://` with a folder, or with `{kind}` in a file's name.
         user_agent: how the request introduces itself.
@@ -106,7 +116,7 @@ def find_latest(kind: str, base_url: str, user_agent: str, retry: Retry | None =
         DumpNotFoundError: there is none, and the road needs one.
         DumpError: the server cannot be reached, or tells no date.
     """
-    if kind not in DUMP_KINDS:
+    if kind not in (*DUMP_KINDS, COVERS_METADATA):
         raise ValueError(f"no kind of dump: {kind!r}; there are {', '.join(DUMP_KINDS)}")
     if urlsplit(base_url).scheme == "file":
         return _latest_file(kind, base_url)
@@ -135,8 +145,8 @@ def fetch_dump(
 ) -> DumpRecord:
     """Get a release into the lake, unless it or a newer one is there; a break costs only what was under way.
 
-    The file is checked to be a whole gzip of something before the record of the current dump turns to it; the dump
-    before it is removed after that.
+    The file is checked to be a whole gzip of something, and every record in it to be one that can be read, before the
+    record of the current dump turns to it; the dump before it is removed after that.
 
     Args:
         release: from `find_latest`.
@@ -160,7 +170,7 @@ def fetch_dump(
     for attempt in (1, 2):
         download(Address(release.url, user_agent, release.size), local, progress, retry)
         try:
-            sha256 = check_whole(local)
+            sha256, rejects = check_whole(local, release.kind, lake.work / "catalogue-work")
             break
         except (DamagedDumpError, EmptyDumpError) as error:
             local.unlink()
@@ -176,12 +186,15 @@ def fetch_dump(
         source_url=release.url,
         fetched_at=datetime.now(UTC).replace(microsecond=0),
         version=release.version,
+        rejects=None if rejects is None else path.replace(".txt.gz", ".rejects.parquet"),
         changed=True,
     )
     lake.publish(local, path)
+    if record.rejects is not None and rejects is not None:
+        lake.write_table(record.rejects, rejects_table(release.kind, rejects))
     _write_record(lake, record)
     for old in lake.names(f"dumps/{release.kind}"):
-        if old != path:
+        if old not in (path, record.rejects):
             lake.delete(old)
     return record
 
@@ -197,8 +210,29 @@ def current_dump(lake: Lake, kind: str) -> DumpRecord | None:
     return record if lake.exists(record.path) else None
 
 
-def check_whole(path: Path) -> str:
-    """Read a gzip through to its end; its sha256 as hexadecimal.
+def known_rejects(lake: Lake, dump: DumpRecord) -> list[Reject] | None:
+    """The lines of a dump that cannot be read, in order; None where its records were not looked at."""
+    if dump.rejects is None or not lake.exists(dump.rejects):
+        return None
+    rows = lake.read_table(dump.rejects).to_pylist()
+    return [Reject(row["line"], row["reason"], row["content"]) for row in rows]
+
+
+def rejects_table(kind: str, rejects: Sequence[Reject]) -> pa.Table:
+    """Lines that cannot be read, as schemas.REJECTS; of a long one its beginning."""
+    rows = [
+        {"dump": kind, "line": line, "reason": reason, "content": content[:REJECT_LENGTH]}
+        for line, reason, content in rejects
+    ]
+    return pa.Table.from_pylist(rows, schema=REJECTS)
+
+
+def check_whole(path: Path, kind: str, work_folder: Path) -> tuple[str, list[Reject] | None]:
+    """Read a gzip through to its end: its sha256 as hexadecimal, and the lines whose record cannot be read.
+
+    Args:
+        kind: of the dump; None comes in place of the lines where it is not of `DUMP_KINDS`.
+        work_folder: for scratch files.
 
     Raises:
         DamagedDumpError: it is no gzip, is cut off, or its CRC or length is not that of its content.
@@ -206,13 +240,18 @@ def check_whole(path: Path) -> str:
     """
     if not path.stat().st_size:
         raise EmptyDumpError(f"{path.name} has no bytes")
-    digest = hashlib.sha256()
+    digest, rejects, lines = hashlib.sha256(), None, 0
     with path.open("rb") as file:
         if file.read(2) != b"\x1f\x8b":
             raise DamagedDumpError(f"{path.name} is no gzip; something else answered in its place")
-    if not sum(len(piece) for piece in unpacked(path, on_read=digest.update)):
+    if kind in DUMP_KINDS:
+        found = check_dump(path, kind, work_folder, on_read=digest.update)
+        rejects, lines = found.rejects, found.lines
+    else:
+        lines = sum(len(piece) for piece in unpacked(path, on_read=digest.update))
+    if not lines:
         raise EmptyDumpError(f"{path.name} is a gzip of nothing")
-    return digest.hexdigest()
+    return digest.hexdigest(), rejects
 
 
 def _is_as_new(current: DumpRecord, release: DumpRelease) -> bool:

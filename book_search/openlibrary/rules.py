@@ -1,11 +1,11 @@
 """Which editions become books: the filter as configuration, and its rules by name, in the order applied.
 
 A rule is an SQL condition over the columns that `sql/editions.sql` and `sql/works.sql` read out of a dump. What it
-compares with reaches DuckDB as bound variables; no value is written into SQL.
+compares with reaches DuckDB as bound variables; what is written into SQL are years and words of ASCII letters alone.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
@@ -26,6 +26,8 @@ JUVENILE = (
 )
 JUVENILE_THEME = r"juvenile (delinquen|justice|court|homicide|detention|correction|prostitut)"
 
+MOST_YEARS_BY_TEXT = 50  # a longer alternation costs more than the JSON that it saves
+
 
 @dataclass(frozen=True)
 class CatalogueFilter:
@@ -42,6 +44,7 @@ class CatalogueFilter:
         publishers: words, any of which a publisher's name must hold; empty for any publisher.
         exclude_subjects: words that no subject or genre may hold.
         where: more conditions, in DuckDB's SQL, over the columns of `schemas.BOOKS`.
+        deny_list: where the list of covers and editions lies that are left out, see `deny_list`; None for the lake's.
     """
 
     languages: tuple[str, ...] = ("eng",)
@@ -53,6 +56,7 @@ class CatalogueFilter:
     publishers: tuple[str, ...] = ()
     exclude_subjects: tuple[str, ...] = ()
     where: tuple[str, ...] = ()
+    deny_list: str | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "CatalogueFilter":
@@ -64,6 +68,7 @@ class CatalogueFilter:
             pages_over=settings.pages_over,
             years=settings.years,
             cover_required=settings.cover_required,
+            deny_list=settings.deny_list,
         )
 
 
@@ -79,7 +84,10 @@ class Rule:
         shows: SQL for the value that the condition looks at.
         wants: what passes, in words.
         variables: values for `getvariable(name)` in `condition`.
-        early: of the stage "edition": whether title, languages and cover_id decide. These rules come first.
+        may_pass: of the stage "edition": SQL over the JSON as text, `record`, that is false only where the rule is not
+            met, whatever else the JSON says (a text that hides ASCII in escapes is not asked). These rules come first.
+        passes: the same, true only where the rule is met: then a later rule that fails is the first. (A field named
+            once more inside another would deceive it about which of two failed rules came first; the dumps have none.)
     """
 
     name: str
@@ -88,12 +96,25 @@ class Rule:
     shows: str
     wants: str
     variables: Mapping[str, object] = field(default_factory=dict)
-    early: bool = False
+    may_pass: str | None = None
+    passes: str | None = None
 
 
 def rules_of(wanted: CatalogueFilter, dump_date: date) -> tuple[Rule, ...]:
     """The rules that a filter asks for, in the order applied; switched-off ones are left out."""
-    rules = [Rule("has a title", "edition", "title <> ''", "title", "a title", early=True)]
+    rules = []
+    if wanted.cover_required:
+        rules.append(
+            Rule(
+                "has a cover",
+                "edition",
+                "cover_id IS NOT NULL",
+                "cover_id",
+                "a cover id",
+                may_pass=_holds_any(["covers"]),
+                passes=r"""regexp_matches(record, '"covers": \[[1-9][0-9]{0,11}[],]')""",
+            )
+        )
     if wanted.languages:
         rules.append(
             Rule(
@@ -103,11 +124,24 @@ def rules_of(wanted: CatalogueFilter, dump_date: date) -> tuple[Rule, ...]:
                 "array_to_string(languages, ', ')",
                 f"any of {', '.join(wanted.languages)}",
                 {"wanted_languages": list(wanted.languages)},
-                early=True,
+                _holds_any([f"/{code}" for code in wanted.languages]),
+                _holds_any([f"/languages/{code}" for code in wanted.languages], '"languages": [{"key": "', '"}'),
             )
         )
-    if wanted.cover_required:
-        rules.append(Rule("has a cover", "edition", "cover_id IS NOT NULL", "cover_id", "a cover id", early=True))
+    if wanted.years is not None:
+        first, last = dump_date.year - wanted.years, dump_date.year
+        rules.append(
+            Rule(
+                f"published {first} to {last}",
+                "edition",
+                "publish_year BETWEEN getvariable('first_year') AND getvariable('last_year')",
+                "publish_year",
+                f"{first} to {last}",
+                {"first_year": first, "last_year": last},
+                _dated_in(range(first, last + 1)),
+            )
+        )
+    rules.append(Rule("has a title", "edition", "title <> ''", "title", "a title"))
     if wanted.pages_over is not None:
         rules.append(
             Rule(
@@ -117,18 +151,6 @@ def rules_of(wanted: CatalogueFilter, dump_date: date) -> tuple[Rule, ...]:
                 "pages",
                 f"more than {wanted.pages_over}",
                 {"pages_over": wanted.pages_over},
-            )
-        )
-    if wanted.years is not None:
-        first = dump_date.year - wanted.years
-        rules.append(
-            Rule(
-                f"published {first} to {dump_date.year}",
-                "edition",
-                "publish_year BETWEEN getvariable('first_year') AND getvariable('last_year')",
-                "publish_year",
-                f"{first} to {dump_date.year}",
-                {"first_year": first, "last_year": dump_date.year},
             )
         )
     if wanted.publishers:
@@ -190,6 +212,21 @@ def _subject_rules(wanted: CatalogueFilter) -> list[Rule]:
             )
         )
     return rules
+
+
+def _holds_any(words: Sequence[str], before: str = "", after: str = "") -> str | None:
+    """SQL for a record's text that holds one of some words; None where JSON might write a word in another way."""
+    if not all(word.replace("/", "").isalnum() and word.isascii() for word in words):
+        return None
+    return " OR ".join(f"contains(record, '{before}{word}{after}')" for word in words)
+
+
+def _dated_in(years: range) -> str | None:
+    """SQL for a record's text whose date of publication holds one of some years, or is written as no text."""
+    if len(years) > MOST_YEARS_BY_TEXT:
+        return None
+    pattern = rf'"publish_date"\s*:\s*(?:[^"\s]|"(?:[^"\\]|\\.)*(?:{"|".join(map(str, years))}))'
+    return f"regexp_matches(record, '{pattern}')"
 
 
 def _escaped(words: str) -> str:

@@ -4,29 +4,21 @@ Knows the order of the passes and what a broken record is; what each pass comput
 `rules`. Memory stays near the limit given, whatever the dumps' size: tables lie in a database on disk.
 """
 
-import json
-import re
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
-from importlib.resources import files
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
-from book_search.openlibrary.lines import COLUMNS, LINE_SCHEMA, EmptyDumpError, LineReader, Reject, parts_of
+from book_search.openlibrary.lines import Reject
+from book_search.openlibrary.records import MEMORY_LIMIT, DumpPass, Progress, open_scratch, read_dump, sql
 from book_search.openlibrary.rules import Rule
 
 MAX_HOPS = 32  # redirects followed from one key; real chains are of a few, a circle has no end
-REJECT_LENGTH = 2_000  # characters of a broken line that are kept
-MEMORY_LIMIT = "600MB"
-NO_OBJECT = "no JSON object"  # the fault that sql/*.sql gives to a record that DuckDB's reader refuses
-
-Progress = Callable[[int, int | None], None]
+NO_TEXT = "CAST(NULL AS UTINYINT)"
 Funnel = list[tuple[str, int, int]]
 
 
@@ -38,6 +30,7 @@ class Selection:
     rules: Sequence[Rule]
     rejects: dict[str, list[Reject]] = field(default_factory=dict)
     edition_lines: int = 0
+    _known: Mapping[str, Sequence[Reject]] = field(default_factory=dict)
 
     def run(
         self,
@@ -45,6 +38,7 @@ class Selection:
         dump_date: date,
         containing: tuple[bytes, ...] | None = None,
         progress: Progress | None = None,
+        known: Mapping[str, Sequence[Reject]] | None = None,
     ) -> Funnel:
         """Read the dumps and fill the table `book`, all columns of `schemas.BOOKS`.
 
@@ -53,6 +47,8 @@ class Selection:
             dump_date: goes into every row.
             containing: where given, only edition lines that hold one of these are looked at.
             progress: called with the edition lines read so far.
+            known: by kind, the lines of a dump that cannot be read, from `records.check_dump`. Of such a dump a
+                line's JSON is read only where its text leaves open whether it matters; of any other, every line's.
 
         Returns:
             What every rule did: its name, rows in, rows out, in the order applied.
@@ -61,14 +57,14 @@ class Selection:
             EmptyDumpError, DamagedDumpError: of a dump that was read.
             ValueError: a `where` condition is not one that DuckDB understands.
         """
+        self._known = known or {}
         editions = dumps.get("editions")
         if editions is None:
             raise ValueError("there is no dump of editions; materialize edition_dump first")
         self._set({"max_hops": MAX_HOPS, "dump_date": dump_date})
         for rule in self.rules:
             self._set(rule.variables)
-        reader = self._read("editions", editions, containing, progress)
-        self.edition_lines = reader.lines
+        self.edition_lines = self._read("editions", editions, containing, progress).lines
         self._sql("candidates.sql")
         if path := dumps.get("redirects"):
             self._read("redirects", path)
@@ -100,52 +96,25 @@ class Selection:
 
     def _read(
         self, kind: str, path: Path, containing: tuple[bytes, ...] | None = None, progress: Progress | None = None
-    ) -> LineReader:
-        """One pass over a dump, and a second over what DuckDB's JSON reader refuses and Python's can repair."""
-        reader = LineReader(path, containing=containing)
-        if progress is not None:
-            reader.on_read = lambda _: progress(reader.lines, None)
-        try:
-            self._pass(kind, reader.reader())
-        except duckdb.Error:
-            if reader.failure is not None:
-                raise reader.failure from None
-            raise
-        if not reader.lines and kind != "redirects":  # of redirects alone, none is an answer
-            raise EmptyDumpError(f"the dump of {kind} at {path} is empty; fetch it again, or wait for the next one")
-        rejects, repaired = list(reader.rejects), []
-        for number, fault, line in self._take_broken(kind):
-            *columns, record = line.split("\t", COLUMNS - 1)
-            written, reason = repair(record) if fault == NO_OBJECT else (None, fault)
-            if written is None:
-                rejects.append(Reject(number, reason, line))
-            else:
-                repaired.append({"line_number": number, "part": parts_of("\t".join([*columns, written]))})
-        if repaired:
-            self._pass(kind, pa.Table.from_pylist(repaired, schema=LINE_SCHEMA))
-            rejects += [Reject(number, f"JSON: {fault}", line) for number, fault, line in self._take_broken(kind)]
-        self.rejects[kind] = sorted(rejects)
-        return reader
-
-    def _take_broken(self, kind: str) -> list[tuple[int, str, str]]:
-        """Move the lines with a fault out of their table: number, fault, the line without its newline."""
-        table = kind.removesuffix("s")
-        broken = self.connection.execute(
-            f"SELECT line_number, fault, rtrim(content, chr(10)) FROM {table} WHERE fault IS NOT NULL"  # noqa: S608
-        ).fetchall()
-        self.connection.execute(f"DELETE FROM {table} WHERE fault IS NOT NULL")  # noqa: S608 (our own names)
-        return broken
-
-    def _pass(self, kind: str, incoming: pa.RecordBatchReader | pa.Table) -> None:
-        self.connection.register("incoming", incoming)
+    ) -> DumpPass:
+        known = self._known.get(kind)
         if kind == "editions":
-            self._sql(
+            statement = sql(
                 "editions.sql",
-                first_failed_early=self._first_failed("edition", early=True),
-                first_failed_late=self._first_failed("edition", early=False),
+                first_failed=self._first_failed("edition"),
+                first_failed_by_text=NO_TEXT if known is None else self._first_failed_by_text(),
             )
         else:
-            self._sql(f"{kind}.sql")
+            statement = sql(f"{kind}.sql", unreadable="NOT readable(record)" if known is None else "false")
+        found = read_dump(self.connection, kind, path, statement, containing, progress)
+        rejects = {reject.line_number: reject for reject in (*found.rejects, *(known or ()))}
+        if known:
+            self.connection.execute(
+                f"DELETE FROM {kind.removesuffix('s')} WHERE line_number IN (SELECT unnest($lines))",  # noqa: S608
+                {"lines": list(rejects)},
+            )
+        self.rejects[kind] = sorted(rejects.values())
+        return found
 
     def _follow(self, asked: str) -> None:
         """Where the asked keys lead; these are the ones wanted of the next dump."""
@@ -153,14 +122,23 @@ class Selection:
         self._sql("follow_redirects.sql")
         self.connection.execute("CREATE OR REPLACE TEMP VIEW wanted_key AS SELECT target AS key FROM followed")
 
-    def _first_failed(self, stage: str, early: bool | None = None) -> str:
+    def _first_failed(self, stage: str) -> str:
         """SQL for the position of the first rule of a stage that a row does not meet; NULL where it meets all."""
         whens = " ".join(
             f"WHEN ({rule.condition}) IS NOT TRUE THEN {position}"
             for position, rule in enumerate(self.rules)
-            if rule.stage == stage and early in (None, rule.early)
+            if rule.stage == stage
         )
-        return f"CASE {whens} END" if whens else "CAST(NULL AS UTINYINT)"
+        return f"CASE {whens} END" if whens else NO_TEXT
+
+    def _first_failed_by_text(self) -> str:
+        """The same for the rules at the front, where a line's text alone tells it; NULL where it does not."""
+        failed = NO_TEXT
+        able = list(itertools.takewhile(lambda rule: rule.may_pass is not None, self.rules))
+        for position, rule in reversed(list(enumerate(able))):
+            then = f"WHEN {rule.passes} THEN {failed}" if rule.passes else ""
+            failed = f"CASE {then} WHEN NOT ({rule.may_pass}) AND NOT hides_text(record) THEN {position} END"
+        return failed
 
     def _edition_funnel(self) -> Funnel:
         rejects = self.rejects["editions"]
@@ -227,41 +205,5 @@ def open_selection(
     rules: Sequence[Rule], work_folder: Path, memory_limit: str = MEMORY_LIMIT, threads: int | None = None
 ) -> Iterator[Selection]:
     """A new selection; its database and what it spills lie in `work_folder` and go with the block."""
-    work_folder.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="catalogue-", dir=work_folder))
-    try:
-        with duckdb.connect(str(folder / "selection.duckdb")) as connection:
-            connection.execute("SET memory_limit = $limit", {"limit": memory_limit})
-            connection.execute("SET temp_directory = $folder", {"folder": str(folder / "spill")})
-            connection.execute("SET preserve_insertion_order = false")
-            connection.execute("SET force_compression = 'uncompressed'")  # of tables that are gone in a minute
-            if threads is not None:
-                connection.execute("SET threads = $threads", {"threads": threads})
-            connection.register("incoming", LINE_SCHEMA.empty_table())  # a macro names it, so it must be there
-            connection.execute(sql("macros.sql"))
-            connection.execute(sql("tables.sql"))
-            yield Selection(connection, rules)
-    finally:
-        shutil.rmtree(folder)
-
-
-def sql(name: str, **conditions: str) -> str:
-    """The text of a file of `sql/`, with `${...}` replaced by SQL of ours, such as the rules' conditions."""
-    text = files("book_search.openlibrary").joinpath("sql", name).read_text("utf-8")
-    for placeholder, condition in conditions.items():
-        text = text.replace(f"${{{placeholder}}}", condition)
-    return text
-
-
-def repair(record: str) -> tuple[str | None, str]:
-    """A record that DuckDB could not read, written as it can be; or None and the reason.
-
-    Python's reader takes lone surrogates (halves of a character, as some imports left them), which become U+FFFD.
-    """
-    try:
-        value = json.loads(record, parse_constant=lambda _: None)
-    except (json.JSONDecodeError, RecursionError) as error:
-        return None, f"JSON cannot be read: {error}"
-    if not isinstance(value, dict):
-        return None, f"JSON is no object but {type(value).__name__}"
-    return re.sub(r"[\ud800-\udfff]", "\ufffd", json.dumps(value, ensure_ascii=False)), ""
+    with open_scratch(work_folder, memory_limit, threads) as connection:
+        yield Selection(connection, rules)

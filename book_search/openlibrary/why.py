@@ -11,6 +11,7 @@ from pathlib import Path
 
 from book_search.lake import Lake
 from book_search.openlibrary.catalogue import current_dumps, local_dumps
+from book_search.openlibrary.deny_list import read_deny_list
 from book_search.openlibrary.rules import CatalogueFilter, rules_of
 from book_search.openlibrary.selection import Selection, open_selection
 
@@ -52,10 +53,10 @@ def why_dropped(
         tempfile.TemporaryDirectory(dir=work_folder) as folder,
         open_selection((), Path(folder)) as selection,
     ):
-        selection.run(dumps, dump_date, containing=(f"/{key}".encode(),))
+        none_known = dict.fromkeys(dumps, ())  # records of other editions are not the question
+        selection.run(dumps, dump_date, containing=(f"/{key}".encode(),), known=none_known)
         lines = selection.connection.execute(
-            "SELECT line_number, revision FROM edition WHERE key = $key ORDER BY revision DESC, last_modified DESC, "
-            "line_number DESC",
+            "SELECT line_number, revision FROM edition WHERE key = $key ORDER BY revision DESC, line_number DESC",
             {"key": key},
         ).fetchall()
         if not lines:
@@ -73,10 +74,13 @@ def why_dropped(
 
 
 def why_in_lake(lake: Lake, edition_key: str, wanted: CatalogueFilter) -> list[Verdict]:
-    """`why_dropped` on the lake's current dumps. Raises DumpError where one is missing."""
-    dumps = current_dumps(lake)
+    """`why_dropped` on the lake's current dumps, and the deny list's word. Raises DumpError where a dump is missing."""
+    dumps, denied = current_dumps(lake), read_deny_list(lake, wanted.deny_list)
     with local_dumps(lake, dumps) as paths:
-        return why_dropped(edition_key, paths, dumps["editions"].date, wanted, lake.work)
+        verdicts = why_dropped(edition_key, paths, dumps["editions"].date, wanted, lake.work)
+    if edition_key.rpartition("/")[2] in denied.edition_keys:
+        verdicts.append(Verdict("not denied", False, "it stands in the deny list"))
+    return verdicts
 
 
 def _not_there(key: str, selection: Selection) -> str:

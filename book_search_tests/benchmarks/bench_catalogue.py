@@ -10,18 +10,13 @@ import argparse
 import importlib.util
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from book_search_tests.benchmarks.generate_dumps import bytes_of, generate_dumps
+from book_search_tests.benchmarks.measuring import measure
 
-LOOK_EVERY = 0.05  # seconds between looks at a process's memory
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 STAGE_KINDS = ("editions", "works", "authors")
 
 
@@ -36,16 +31,6 @@ class Contender:
     needs_module: str | None = None
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a process and its children took: seconds, seconds of processor, MB at the peak, and the last line said."""
-
-    wall: float
-    cpu: float
-    peak_mb: float
-    said: str
-
-
 def contenders(folder: Path) -> list[Contender]:
     """All of them, igzip first."""
 
@@ -58,6 +43,7 @@ def contenders(folder: Path) -> list[Contender]:
     return [
         Contender("igzip -dc", "editions", ["igzip", "-dc", *editions], needs_program="igzip"),
         Contender("gzip -dc", "editions", ["gzip", "-dc", *editions], needs_program="gzip"),
+        ours("ours-check", "editions", "book_search, taking in (every record checked)"),
         ours("ours-editions", "editions", "book_search, editions"),
         ours("duckdb", "editions", "DuckDB, naive"),
         ours("polars", "editions", "Polars", "polars"),
@@ -67,42 +53,6 @@ def contenders(folder: Path) -> list[Contender]:
         Contender("gzip -dc", "stage", ["gzip", "-dc", *stage], needs_program="gzip"),
         ours("ours-stage", "stage", "book_search, whole stage"),
     ]
-
-
-def measure(command: list[str]) -> Measured:
-    """Run a command to its end, looking at the memory of its whole process group. Raises RuntimeError if it fails."""
-    start = time.perf_counter()
-    keep = subprocess.PIPE if command[0] == sys.executable else subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=keep, stderr=subprocess.DEVNULL, text=True, start_new_session=True)
-    peak = 0.0
-    cpu: dict[int, float] = {}
-    while process.poll() is None:
-        found = _group(process.pid)
-        peak = max(peak, sum(memory for _, memory in found.values()))
-        cpu |= {pid: seconds for pid, (seconds, _) in found.items()}
-        time.sleep(LOOK_EVERY)
-    wall = time.perf_counter() - start
-    for pid in _group(process.pid):  # what a contender left behind, such as Spark's JVM
-        os.kill(pid, signal.SIGTERM)
-    said = process.stdout.read().strip().splitlines()[-1:] if process.stdout else []
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
-    return Measured(wall, sum(cpu.values()), peak / 1e6, said[0] if said else "")
-
-
-def _group(leader: int) -> dict[int, tuple[float, float]]:
-    """Seconds of processor and bytes of memory of each process in a group (Linux's proc(5))."""
-    found: dict[int, tuple[float, float]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(fields[2]) == leader and fields[0] != "Z":
-                cpu = (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
-                found[int(entry.name)] = (cpu, int(fields[21]) * PAGE)
-    return found
 
 
 def _missing(contender: Contender) -> str | None:
@@ -125,7 +75,10 @@ def compare(folder: Path, rounds: int, without: set[str]) -> None:
         if missing:
             print(f"| {label} | {missing} | | | | |", flush=True)
             continue
-        best = min((measure(contender.command) for _ in range(rounds)), key=lambda measured: measured.wall)
+        best = min(
+            (measure(contender.command, listen=contender.needs_program is None) for _ in range(rounds)),
+            key=lambda measured: measured.wall,
+        )
         floor.setdefault(contender.reads, best.wall)
         ratio = best.wall / floor[contender.reads]
         print(

@@ -10,6 +10,7 @@ import random
 from itertools import accumulate
 from typing import Any
 
+ACCENTED = 500  # one word in so many; written as an escape, as every letter beyond ASCII is in the dumps
 EDITION, WORK, AUTHOR, OTHER_AUTHOR, STAMP = "<edition>", "<work>", "<author>", "<author2>", "<stamp>"
 MARKS = (EDITION, WORK, AUTHOR, OTHER_AUTHOR, STAMP)
 LANGUAGES = (("eng", 58), ("", 14), ("fre", 5), ("ger", 5), ("spa", 5), ("rus", 3), ("ita", 2), ("chi", 2), ("jpn", 2))
@@ -32,12 +33,14 @@ class Writer:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         starts = ("b", "br", "c", "d", "f", "gr", "h", "k", "l", "m", "n", "p", "r", "s", "st", "t", "tr", "v", "w")
-        middles = ("a", "e", "i", "o", "u", "ea", "ou", "\xe9")
+        middles = ("a", "e", "i", "o", "u", "ea", "ou")
         ends = ("n", "r", "s", "nd", "ng", "l", "t", "ck", "m", "")
         syllables = [a + b + c for a in starts for b in middles for c in ends]
         self._words = [
             "".join(self._random.choices(syllables, k=self._random.choice((1, 2, 2, 3)))) for _ in range(30_000)
         ]
+        for place in range(0, len(self._words), ACCENTED):
+            self._words[place] = self._words[place].replace("e", "\xe9")
         self._shares = list(accumulate(1 / (rank + 10) for rank in range(len(self._words))))
 
     def edition(self) -> str:

@@ -178,7 +178,11 @@ def references(keys: list[str], kind: str) -> SearchStrategy[Any]:
     return lists(st.one_of(as_key, as_key, role, key, key.map(lambda k: {"author": k})))
 
 
-LANGUAGES = references(["eng", "eng", "eng", "fre"], "languages")
+LANGUAGES = st.one_of(
+    references(["eng", "eng", "eng", "fre"], "languages"),
+    references(["eng"], "l"),
+    st.sampled_from(["eng", ["eng"], [{"key": "eng"}], [{"key": "/languages/ eng"}], [{"key": " /languages/eng\t"}]]),
+)
 EDITION = st.fixed_dictionaries(
     {"title": texts(WORDS), "languages": LANGUAGES},
     optional={
@@ -225,12 +229,33 @@ def record(kind: str, keys: list[str], folder: str, value: SearchStrategy[Any]) 
     revision = st.sampled_from(["1", "2", "2", "10", "x", ""])
     modified = st.sampled_from(["2010-04-24T17:54:01.503315", "2020-11-23T14:06:01.764939"])
     return st.builds(
-        lambda key, rev, when, body: f"/type/{kind}\t/{folder}/{key}\t{rev}\t{when}\t{json.dumps(body)}".encode(),
+        lambda key, rev, when, body, written: (
+            f"/type/{kind}\t/{folder}/{key}\t{rev}\t{when}\t{written(json.dumps(body))}".encode()
+        ),
         st.sampled_from(keys),
         revision,
         modified,
         value,
+        st.sampled_from([_plainly, _plainly, _plainly, _tightly, _with_escaped_slashes, _with_escaped_letters]),
     )
+
+
+def _plainly(body: str) -> str:
+    return body
+
+
+def _tightly(body: str) -> str:
+    return json.dumps(json.loads(body), separators=(",", ":"))
+
+
+def _with_escaped_slashes(body: str) -> str:
+    return body.replace("/", r"\/")
+
+
+def _with_escaped_letters(body: str) -> str:
+    for word in ("eng", "covers", "publish_date", '"2020'):
+        body = body.replace(word, word[:-1] + f"\\u{ord(word[-1]):04x}")
+    return body
 
 
 REDIRECT = st.builds(

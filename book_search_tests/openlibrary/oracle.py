@@ -34,7 +34,7 @@ def choose(dumps: Mapping[str, Path | None], dump_date: date, wanted: CatalogueF
     works = _records(dumps, "works", answer)
     authors = _records(dumps, "authors", answer)
     total, readable, good = 0, 0, 0
-    newest: dict[str, tuple[tuple[int, str, int], dict[str, Json]]] = {}
+    newest: dict[str, tuple[tuple[int, int], dict[str, Json]]] = {}
     for number, parts, record in _lines(dumps["editions"]):
         total += 1
         if len(parts) != 5 or (parts[0] == "/type/edition" and short(parts[1]) is None):
@@ -89,7 +89,7 @@ def _lines(path: Path | None) -> Iterator[tuple[int, list[str], dict[str, Json] 
 
 def _keep_newest(newest: dict[str, Any], number: int, parts: list[str], record: dict[str, Json]) -> None:
     revision = int(parts[2]) if re.fullmatch(r"-?[0-9]{1,9}", parts[2].strip(BLANKS)) else 0
-    key, rank = short(parts[1]), (revision, parts[3], number)
+    key, rank = short(parts[1]), (revision, number)
     if key is not None and (key not in newest or newest[key][0] < rank):
         newest[key] = (rank, record)
 
@@ -97,9 +97,10 @@ def _keep_newest(newest: dict[str, Any], number: int, parts: list[str], record: 
 def _records(dumps: Mapping[str, Path | None], kind: str, answer: Answer) -> dict[str, dict[str, Json]]:
     newest: dict[str, Any] = {}
     for number, parts, record in _lines(dumps.get(kind)):
-        if len(parts) != 5:
+        of_kind = parts[:1] == [f"/type/{kind[:-1]}"]
+        if len(parts) != 5 or (of_kind and (record is None or short(parts[1]) is None)):
             answer.rejects.add((kind, number))
-        elif parts[0] == f"/type/{kind[:-1]}" and record is not None:
+        elif of_kind and record is not None:
             _keep_newest(newest, number, parts, record)
     return {key: record for key, (_, record) in newest.items()}
 
@@ -135,23 +136,24 @@ def _row(
         "publishers": publishers,
         "subjects": once(subjects),
         "description": text(edition.get("description")) or text(work.get("description")),
-        "languages": once(references(edition.get("languages"))),
+        "languages": once(references(edition.get("languages"), with_slash=True)),
         "cover_id": cover(edition.get("covers")),
     }
 
 
 def _rules(wanted: CatalogueFilter, dump_date: date) -> list[tuple[str, Any]]:
     first, last = dump_date.year - (wanted.years or 0), dump_date.year
-    rules: list[tuple[str, Any]] = [("has a title", lambda row: row["title"])]
-    if wanted.languages:
-        rules.append(("in a wanted language", lambda row: set(row["languages"]) & set(wanted.languages)))
+    rules: list[tuple[str, Any]] = []
     if wanted.cover_required:
         rules.append(("has a cover", lambda row: row["cover_id"]))
+    if wanted.languages:
+        rules.append(("in a wanted language", lambda row: set(row["languages"]) & set(wanted.languages)))
+    if wanted.years is not None:
+        rules.append((f"published {first} to {last}", lambda row: row["publish_year"] in range(first, last + 1)))
+    rules.append(("has a title", lambda row: row["title"]))
     if wanted.pages_over is not None:
         over = wanted.pages_over
         rules.append((f"more than {over} pages", lambda row: (row["pages"] or 0) > over))
-    if wanted.years is not None:
-        rules.append((f"published {first} to {last}", lambda row: row["publish_year"] in range(first, last + 1)))
     if wanted.publishers:
         rules.append(
             (
@@ -203,8 +205,8 @@ def short(key: str | None) -> str | None:
     return (text(key) or "").rpartition("/")[2] or None
 
 
-def references(value: Json) -> list[str]:
-    """The keys among the items, in each of the forms of a reference."""
+def references(value: Json, with_slash: bool = False) -> list[str]:
+    """The keys among the items, in each of the forms of a reference; bare words too, unless a slash must be in it."""
     found = []
     for item in items(value):
         if isinstance(item, dict):
@@ -213,7 +215,7 @@ def references(value: Json) -> list[str]:
                 item = author["key"]
             else:
                 item = author if isinstance(author, str) else item.get("key")
-        if isinstance(item, str) and (key := short(item)):
+        if isinstance(item, str) and (key := short(item)) and ("/" in item or not with_slash):
             found.append(key)
     return found
 

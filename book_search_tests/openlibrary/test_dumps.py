@@ -244,7 +244,10 @@ def test_a_newer_dump_takes_the_place_of_the_older_and_never_the_reverse(publish
     again = fetch_dump(lake, old, AGENT)
 
     assert (again.date, again.changed) == (date(2026, 9, 30), False)
-    assert lake.names("dumps/editions") == ["dumps/editions/ol_dump_editions_2026-09-30.txt.gz"]
+    assert lake.names("dumps/editions") == [
+        "dumps/editions/ol_dump_editions_2026-09-30.rejects.parquet",
+        "dumps/editions/ol_dump_editions_2026-09-30.txt.gz",
+    ]
 
 
 @pytest.mark.parametrize("empty", [b"", gzip.compress(b"")])

@@ -33,8 +33,8 @@ def test_a_dropped_book_is_explained_by_every_rule_that_it_does_not_meet(filled:
     verdicts = why_in_lake(filled, "OL12M", CatalogueFilter())
 
     assert [verdict.rule for verdict in verdicts if not verdict.passed] == [
-        "more than 100 pages",
         "published 2016 to 2026",
+        "more than 100 pages",
     ]
     explained = {verdict.rule: verdict.explanation for verdict in verdicts}
     assert explained["in the dump"] == "line 2, revision 1"

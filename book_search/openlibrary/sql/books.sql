@@ -3,7 +3,7 @@
 CREATE TABLE book AS
 WITH newest AS (
     SELECT key, name FROM author WHERE fault IS NULL
-    QUALIFY row_number() OVER (PARTITION BY key ORDER BY revision DESC, last_modified DESC, line_number DESC) = 1
+    QUALIFY row_number() OVER (PARTITION BY key ORDER BY revision DESC, line_number DESC) = 1
 ),
 named AS (
     SELECT line_number, source, once(list(name ORDER BY position)) AS names

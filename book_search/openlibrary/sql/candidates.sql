@@ -5,7 +5,7 @@ CREATE TABLE superseded AS
 SELECT line_number
 FROM edition
 WHERE fault IS NULL AND hash(key) IN (SELECT hash(key) FROM edition WHERE fault IS NULL GROUP BY 1 HAVING count(*) > 1)
-QUALIFY row_number() OVER (PARTITION BY key ORDER BY revision DESC, last_modified DESC, line_number DESC) > 1;
+QUALIFY row_number() OVER (PARTITION BY key ORDER BY revision DESC, line_number DESC) > 1;
 
 CREATE TABLE candidate AS
 SELECT line_number, key, record, keys(j.works)[1] AS work_key, texts(j.subjects) || texts(j.genres) AS subjects

@@ -35,12 +35,12 @@ CREATE TEMP MACRO texts(item) AS list_filter(list_transform(items(item), lambda 
 CREATE TEMP MACRO short_key(name) AS regexp_extract(trimmed(name), '([^/]+)$', 1);
 
 -- {"key": "/authors/OL1A"}, "/authors/OL1A", {"author": {"key": "/authors/OL1A"}} or {"author": "/authors/OL1A"}.
-CREATE TEMP MACRO key_of(item) AS short_key(
+CREATE TEMP MACRO reference_of(item) AS
     CASE json_type(item)
         WHEN 'OBJECT' THEN coalesce(string_at(item, '$.author.key'), string_at(item, '$.author'), string_at(item, '$.key'))
         WHEN 'VARCHAR' THEN item ->> '$'
-    END
-);
+    END;
+CREATE TEMP MACRO key_of(item) AS short_key(reference_of(item));
 
 CREATE TEMP MACRO keys(item) AS list_filter(list_transform(items(item), lambda e: key_of(e)), lambda k: k <> '');
 
@@ -129,16 +129,21 @@ CREATE TEMP MACRO fields(record) AS TRY(from_json(
       "description": "JSON"}'
 ));
 
--- Title, languages and covers of a record, each as the JSON it is; NULL for a record that is no object.
-CREATE TEMP MACRO head_of(record) AS TRY(json_extract(object_text(record), ['$.title', '$.languages', '$.covers']));
+-- The fields that the rules on editions look at, each as the JSON it is; NULL for a record that is no object.
+CREATE TEMP MACRO seen_of(record) AS TRY(json_extract(
+    object_text(record),
+    ['$.title', '$.languages', '$.covers', '$.publish_date', '$.number_of_pages', '$.pagination', '$.publishers']
+));
 
--- The fields that the other rules on editions look at.
-CREATE TEMP MACRO rest_of(record) AS json_extract(
-    record, ['$.number_of_pages', '$.pagination', '$.publish_date', '$.publishers']
-);
+-- Whether a record is a JSON object.
+CREATE TEMP MACRO readable(record) AS coalesce(json_valid(object_text(record)), false);
+
+-- Whether a record writes ASCII text as escapes, as \/ or \u0065 for e: then what its text says cannot be told before
+-- it is read. Open Library's own lines never do.
+CREATE TEMP MACRO hides_text(record) AS contains(record, '\') AND regexp_matches(record, '\\(?:/|u00[0-7])');
 
 -- What text_of, keys, year_of and first_cover give, found sooner in the form that nearly all records have. Of a title it is
--- enough that it is not empty.
+-- enough that it is not empty. A language is a reference: a bare word is none.
 CREATE TEMP MACRO some_text(item) AS
     CASE
         WHEN CAST(item AS VARCHAR) BETWEEN '"A' AND '"Z~' OR CAST(item AS VARCHAR) BETWEEN '"a' AND '"z~' THEN 'some'
@@ -148,7 +153,10 @@ CREATE TEMP MACRO language_keys(item) AS
     CASE
         WHEN regexp_matches(CAST(item AS VARCHAR), '^\[\{"key":"/languages/[a-z]+"\}\]$')
             THEN [substr(CAST(item AS VARCHAR), 21, len(CAST(item AS VARCHAR)) - 23)]
-        ELSE keys(item)
+        ELSE list_filter(
+            list_transform(items(item), lambda e: regexp_extract(trimmed(reference_of(e)), '/([^/]+)$', 1)),
+            lambda k: k <> ''
+        )
     END;
 CREATE TEMP MACRO year_of_date(item) AS coalesce(
     TRY_CAST(regexp_extract(CAST(item AS VARCHAR), '^"(?:[A-Z][a-z]+ (?:[0-9]{1,2}, )?)?((?:1[4-9]|20)[0-9]{2})"$', 1)
@@ -176,7 +184,6 @@ CREATE TEMP MACRO record_lines(record_type) AS TABLE
         CASE WHEN key = '' THEN 'no key' END AS fault,
         key,
         coalesce(TRY_CAST(part[3] AS INTEGER), 0) AS revision,
-        part[4] AS last_modified,
         part,
         part[5] AS record
     FROM (SELECT line_number, part, key_column(part[2]) AS key FROM incoming WHERE part[1] = record_type || chr(9));

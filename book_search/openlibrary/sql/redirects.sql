@@ -4,7 +4,7 @@ SELECT
     line_number,
     coalesce(fault, CASE WHEN j IS NULL THEN 'no JSON object' END) AS fault,
     CASE WHEN fault IS NOT NULL OR j IS NULL THEN whole(part) END,
-    key, revision, last_modified,
+    key, revision,
     short_key(text_of(j.location))
 FROM (
     SELECT *, unnest([

@@ -12,7 +12,7 @@ FROM (
     LEFT JOIN followed ON followed.key = candidate.work_key
     LEFT JOIN (
         SELECT * FROM work WHERE fault IS NULL
-        QUALIFY row_number() OVER (PARTITION BY key ORDER BY revision DESC, last_modified DESC, line_number DESC) = 1
+        QUALIFY row_number() OVER (PARTITION BY key ORDER BY revision DESC, line_number DESC) = 1
     ) AS newest ON newest.key = coalesce(followed.target, candidate.work_key)
 );
 
@@ -22,7 +22,7 @@ SELECT
     line_number, key, work_key,
     nullif(titled(text_of(j.title_prefix), text_of(j.title)), '') AS title,
     nullif(text_of(j.subtitle), '') AS subtitle,
-    keys(j.languages) AS languages,
+    language_keys(j.languages) AS languages,
     first_cover(j.covers) AS cover_id,
     pages_of_edition(j.number_of_pages, j.pagination) AS pages,
     year_of(text_of(j.publish_date)) AS publish_year,
