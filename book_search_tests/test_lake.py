@@ -1,42 +1,14 @@
 """The lake: whole files or none, on disk and on a real S3 API."""
 
 import os
-import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from moto.server import ThreadedMotoServer
 
 from book_search.lake import Lake, open_lake
 
 TABLE = pa.table({"cover_id": [1, 2, 3], "status": ["ok", "missing", "ok"]})
-
-
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    yield f"http://127.0.0.1:{port}"
-    server.stop()
-
-
-@pytest.fixture(params=["disk", "s3"])
-def any_lake(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
-    if request.param == "disk":
-        return open_lake(str(tmp_path / "lake"))
-    endpoint = request.getfixturevalue("s3_endpoint")
-    for name, value in {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(name, value)
-    import boto3
-
-    bucket = f"lake-{abs(hash(str(tmp_path)))}"
-    boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket=bucket)
-    return open_lake(f"s3://{bucket}/some/prefix", tmp_path / "work", endpoint)
 
 
 def test_what_is_written_is_read_again(any_lake: Lake) -> None:

@@ -18,6 +18,14 @@ many_ranges_a_run = dg.BackfillPolicy.multi_run(max_partitions_per_run=20)
 Metadata = Mapping[str, Any]
 
 
+class UnfinishedError(RuntimeError):
+    """A range was left before its end. Attributes: metadata: how far it came."""
+
+    def __init__(self, message: str, metadata: Metadata) -> None:
+        super().__init__(message)
+        self.metadata = metadata
+
+
 def register_ranges(instance: dg.DagsterInstance, wanted: list[CoverRange]) -> list[CoverRange]:
     """Make the partitions exactly the `wanted` ranges; returns those that are wanted no more.
 
@@ -50,6 +58,7 @@ def for_each_range(
 
     A range that fails does not stop the others. The finished ones are then reported one by one before the
     failures are raised: Dagster would otherwise record none of them, and the next run would seem to start anew.
+    How far an unfinished one came is an observation of it: it is not materialized, so that it stands among the failed.
 
     Args:
         fatal: errors after which the ranges that are left are not tried, such as a host that does not answer.
@@ -62,6 +71,10 @@ def for_each_range(
     for key in context.partition_keys:
         try:
             done[key] = work(CoverRange.parse(key))
+        except UnfinishedError as error:
+            context.log.warning(f"cover range {key}: {error}")
+            context.log_event(dg.AssetObservation(asset_key, partition=key, metadata=dict(error.metadata)))
+            failed[key] = error
         except Exception as error:
             context.log.exception("cover range %s failed", key)
             failed[key] = error

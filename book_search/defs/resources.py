@@ -4,8 +4,9 @@ Each resource reads the settings when it is used, not when the definitions are l
 address is ever part of a run's configuration.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -13,13 +14,20 @@ import psycopg
 
 from book_search.index.connection import connect, database
 from book_search.lake import Lake, open_lake
-from book_search.openlibrary.http import require_contact, user_agent
+from book_search.openlibrary.host_states import SharedHostStates
+from book_search.openlibrary.http import PoliteClient, require_contact, user_agent
+from book_search.openlibrary.limits import Limits, Window
+from book_search.openlibrary.metadata_dump import KnownCovers, known_covers
+from book_search.openlibrary.roads import RoadRule
 from book_search.openlibrary.rules import CatalogueFilter
 from book_search.settings import Settings, load_settings
+
+LONGEST_WAIT = 900  # seconds that a host's pause is sat out for covers; a batch's own time ends the waiting before
 
 if TYPE_CHECKING:
     from book_search.clip.encoder import Clip
     from book_search.clip.model import ModelDescription
+    from book_search.clip.zero_shot import Facet
     from book_search.search.query import Filters, Query
     from book_search.search.results import Results
 
@@ -55,6 +63,39 @@ class OpenLibraryResource(dg.ConfigurableResource["OpenLibraryResource"]):
         return CatalogueFilter.from_settings(load_settings())
 
     @property
+    def covers_client(self) -> PoliteClient:
+        """Asks for covers, at the pace that all processes of this machine share."""
+        settings = load_settings()
+        return PoliteClient(
+            self.user_agent,
+            base_url=settings.covers_url,
+            allowed_urls=(settings.archive_url,),
+            requests_per_minute=settings.requests_per_minute,
+            longest_wait=LONGEST_WAIT,
+            states=SharedHostStates(settings.pace_path),
+        )
+
+    @property
+    def road_rule(self) -> RoadRule:
+        """By what the road to a batch's covers is chosen."""
+        settings = load_settings()
+        return RoadRule(settings.archive_url, settings.covers_road, settings.bulk_share, settings.requests_per_minute)
+
+    @property
+    def covers_limits(self) -> Limits:
+        """When asking for a batch's covers leaves off by itself."""
+        settings = load_settings()
+        return Limits(
+            None if settings.batch_hours is None else 3600 * settings.batch_hours,
+            Window.parse(settings.off_peak, settings.time_zone) if settings.off_peak else None,
+        )
+
+    def known_covers(self, lake: Lake, wanted: Collection[int]) -> KnownCovers | None:
+        """What the dump of covers' metadata says of these covers; None where none is set."""
+        address = load_settings().covers_metadata
+        return known_covers(lake, address, self.user_agent, wanted) if address else None
+
+    @property
     def memory_limit(self) -> str:
         """What DuckDB may hold while books are chosen."""
         return load_settings().memory_limit
@@ -68,14 +109,21 @@ class ClipResource(dg.ConfigurableResource["ClipResource"]):
         from book_search.clip.model import describe_model
 
         settings = load_settings()
-        return describe_model(settings.model, settings.model_revision)
+        return describe_model(settings.model, settings.model_revision, settings.crop)
 
     def load(self) -> "Clip":
         """The model itself; the first call takes some seconds."""
         from book_search.clip.model import load_clip
 
         settings = load_settings()
-        return load_clip(settings.model, settings.model_revision, settings.device)
+        return load_clip(settings.model, settings.model_revision, settings.device, settings.crop, settings.engine)
+
+    @property
+    def facets(self) -> "tuple[Facet, ...]":
+        """What is asked of every cover: those of BOOK_SEARCH_FACETS, or the package's own."""
+        from book_search.clip.zero_shot import FACETS, load_facets
+
+        return load_facets(Path(load_settings().facets or FACETS))
 
 
 class DatabaseResource(dg.ConfigurableResource["DatabaseResource"]):
@@ -87,6 +135,11 @@ class DatabaseResource(dg.ConfigurableResource["DatabaseResource"]):
         settings = load_settings()
         with database(settings.dsn, settings.work_folder) as dsn, connect(dsn) as connection:
             yield connection
+
+    @property
+    def recall_floor(self) -> float:
+        """What recall@10 an index must have before it is searched."""
+        return load_settings().recall_floor
 
 
 class BookSearch(dg.ConfigurableResource["BookSearch"]):

@@ -4,7 +4,7 @@ For the demo, `book-search run` and tests. The UI, the schedule and the sensors 
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -53,6 +53,29 @@ def run_road(definitions: dg.Definitions, instance: dg.DagsterInstance) -> Itera
         yield from _run(definitions, instance, build_search_index.name, {})
     if failed:
         raise next(iter(failed.values()))
+
+
+def retry_covers(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, keys: Sequence[str], statuses: Sequence[str]
+) -> Iterator[FinishedAsset]:
+    """Run `covers` alone on some ranges, asking again for the covers of these statuses; a run a range.
+
+    Raises:
+        Exception: what a range raised; those before it stay, and those after it are not tried.
+    """
+    _bury_dead_runs(instance)
+    if unknown := sorted(set(keys) - set(instance.get_dynamic_partitions("cover_range"))):
+        instance.add_dynamic_partitions("cover_range", unknown)  # a lake that another DAGSTER_HOME has filled
+    job = definitions.resolve_job_def(embed_covers.name)
+    config = QUIETER | {"ops": {"covers": {"config": {"retry_statuses": list(statuses)}}}}
+    for key in keys:
+        tags = {RANGE_START: key, RANGE_END: key, PROCESS: str(os.getpid())}
+        result = job.execute_in_process(
+            run_config=config, instance=instance, tags=tags, asset_selection=[dg.AssetKey("covers")]
+        )
+        for event in result.all_events:
+            if event.is_step_success and event.step_key == "covers":
+                yield FinishedAsset(f"covers {key}", event.step_success_data.duration_ms / 1000)
 
 
 def _bury_dead_runs(instance: dg.DagsterInstance) -> None:

@@ -1,17 +1,17 @@
 """Which hosts may be asked, and how we introduce ourselves to them.
 
-Knows addresses alone, nothing of requests and answers. What is not allowed is refused twice: by its name before
-anything is sent, at every redirect, and by the address it resolved to once the connection stands.
+Knows names and addresses alone, nothing of requests and answers. What is not allowed is refused twice: by its name
+before anything is sent, at every redirect, and by the address it resolved to once the connection stands, which
+`connections` asks here.
 """
 
-import ipaddress
 import re
-import socket
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urldefrag, urljoin, urlsplit
 
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import parse_url
 
 import book_search
 
@@ -20,6 +20,12 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 # The Internet Archive redirects its downloads to the node that holds them, such as ia804606.us.archive.org.
 ARCHIVE = "archive.org"
 ARCHIVE_NODE = re.compile(r"(ia|dn)\d+\.[a-z]{2}\.archive\.org")
+NAT64 = ip_network("64:ff9b::/96")
+UNICAST = ip_network("2000::/3")  # all of IPv6 that is handed out
+INSIDE = tuple(map(ip_network, ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")))
+# Public by their number alone: Azure's wire server, and Oracle's metadata among what RFC 6890 sets aside.
+INSIDE_CLOUDS = tuple(map(ip_network, ("168.63.129.16/32", "192.0.0.0/24")))
+METADATA_6 = ip_address("fd00:ec2::254")  # Amazon's; all others' are link-local
 # An e-mail address or a web address, of characters that may stand in a header's comment (RFC 9110, 5.6.5).
 CONTACT = re.compile(r"[!-'*-\[\]-~]*(@|://|\.)[!-'*-\[\]-~]+")
 
@@ -75,12 +81,44 @@ def require_contact(user_agent_sent: str, url: str) -> None:
         )
 
 
+@lru_cache(maxsize=1024)
 def is_own(host: str) -> bool:
     """Whether a host's name says that it is one's own: loopback, a private address, or a name without a domain."""
     try:
-        return not ipaddress.ip_address(host).is_global
+        return not is_public(ip_address(host.strip("[]")))
     except ValueError:
         return "." not in host or host.endswith(".localhost")
+
+
+def is_public(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address is of the internet at large, for one machine, and does not lead back inside by a translator.
+
+    Addresses that carry an IPv4 one in them are as public as that one: mapped, 6to4 (RFC 3056), NAT64 (RFC 6052).
+    Teredo (RFC 4380), ISATAP (RFC 5214) and IPv4-compatible ones (RFC 4291, 2.5.5.1) are out of use, and not public.
+    """
+    if isinstance(address, IPv4Address):
+        special = any(address in network for network in INSIDE_CLOUDS)
+        return address.is_global and not (address.is_multicast or address.is_reserved or special)
+    carried = IPv4Address(int(address) & 0xFFFFFFFF) if address in NAT64 else address.ipv4_mapped or address.sixtofour
+    if carried is not None:
+        return is_public(carried)
+    isatap = int(address) >> 32 & 0xFDFFFFFF == 0x5EFE
+    return address in UNICAST and address.is_global and address.teredo is None and not isatap
+
+
+def may_answer_for(host: str, address: IPv4Address | IPv6Address) -> bool:
+    """Whether the machine at `address` may be spoken to under a host's configured name.
+
+    A public name needs a public address; an address as a name, itself; a name without a domain may be on this machine
+    or in its network, but not among the addresses where clouds keep their metadata and credentials.
+    """
+    try:
+        return address == ip_address(host.strip("[]"))
+    except ValueError:
+        if is_public(address):
+            return True
+    plain = (address.ipv4_mapped if isinstance(address, IPv6Address) else None) or address
+    return is_own(host) and plain != METADATA_6 and any(plain in network for network in INSIDE)
 
 
 @dataclass(frozen=True)
@@ -91,13 +129,34 @@ class Origin:
     host: str
     port: int
 
+    @property
+    def name(self) -> str:
+        """The host as one to be polite to: servers of one's own are told apart by their ports as well."""
+        return f"{self.host}:{self.port}" if is_own(self.host) else self.host
+
     @classmethod
     def of(cls, url: str) -> "Origin":
-        """The origin of a web address. Raises ValueError for what is none."""
-        parts = urlsplit(url)
+        """The origin of a web address, which every reader of addresses must see in it alike.
+
+        Raises:
+            ValueError: it is no web address, carries a name or password, or is read differently by urllib3, which
+                connects, than by Python.
+        """
+        parts, connected = urlsplit(url), parse_url(url)
         if parts.scheme not in DEFAULT_PORTS or not parts.hostname or parts.username is not None:
             raise ValueError(f"{url!r} is no address on the web")
-        return cls(parts.scheme, parts.hostname.rstrip("."), parts.port or DEFAULT_PORTS[parts.scheme])
+        host, there = parts.hostname, (connected.host or "").strip("[]")
+        if (parts.scheme, host, parts.port) != (connected.scheme, there, connected.port):
+            raise ValueError(f"{url!r} can be read in two ways")
+        return cls(parts.scheme, host.removesuffix("."), parts.port or DEFAULT_PORTS[parts.scheme])
+
+
+def led_to(url: str, location: str, attempts: int, http_status: int) -> str:
+    """Where a redirect of `url` leads; the rest is for the BlockedHostError that it raises for what is no address."""
+    try:
+        return urldefrag(urljoin(url, location)).url
+    except ValueError as error:
+        raise BlockedHostError(location, str(error), attempts, http_status) from error
 
 
 @dataclass(frozen=True)
@@ -122,45 +181,11 @@ class AllowedHosts:
             raise BlockedHostError(url, str(error)) from error
         if asked in self.origins:
             return asked
-        names = {origin.host for origin in self.origins}
+        names = {origin.host for origin in self.origins if not is_own(origin.host)}  # one's own, as configured alone
         named = asked.host in names or (ARCHIVE in names and ARCHIVE_NODE.fullmatch(asked.host) is not None)
         if not named:
-            raise BlockedHostError(url, f"{asked.host} is none of {', '.join(sorted(names))}")
+            allowed = sorted({origin.host for origin in self.origins})
+            raise BlockedHostError(url, f"{asked.host}, as asked there, is none of {', '.join(allowed)}")
         if asked.scheme != "https" or asked.port != DEFAULT_PORTS["https"]:
             raise BlockedHostError(url, "it is asked by https and its usual port alone")
         return asked
-
-
-def checked_pool(**options: object) -> urllib3.PoolManager:
-    """A pool whose connections refuse private addresses behind public names; `options` are PoolManager's."""
-    pool = urllib3.PoolManager(**options)  # type: ignore[arg-type]
-    pool.pool_classes_by_scheme = {"http": _CheckedHTTPPool, "https": _CheckedHTTPSPool}
-    return pool
-
-
-class _CheckedHTTP(HTTPConnection):
-    def _new_conn(self) -> socket.socket:
-        return _check_address(self, super()._new_conn())
-
-
-class _CheckedHTTPS(HTTPSConnection):
-    def _new_conn(self) -> socket.socket:
-        return _check_address(self, super()._new_conn())
-
-
-class _CheckedHTTPPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _CheckedHTTP
-
-
-class _CheckedHTTPSPool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _CheckedHTTPS
-
-
-def _check_address(connection: HTTPConnection, connected: socket.socket) -> socket.socket:
-    """The socket, if its other end may be spoken to. Asked of the socket itself: a name can resolve anew each time."""
-    address = ipaddress.ip_address(connected.getpeername()[0].partition("%")[0])
-    mapped = getattr(address, "ipv4_mapped", None)
-    if (mapped or address).is_global or is_own(connection.host):
-        return connected
-    connected.close()
-    raise BlockedHostError(f"{connection.host}:{connection.port}", f"it resolves to {address}, which is not public")

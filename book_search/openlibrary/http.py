@@ -1,124 +1,71 @@
 """A polite HTTP client: paced by host, patient with refusals, bounded in everything it takes.
 
-Knows requests and answers; nothing of covers and dumps. Whom it may ask is in `hosts`.
+Knows requests and answers; nothing of covers and dumps. Whom it may ask is in `hosts`, when in `pace`.
 """
 
-import random
-import re
-import threading
+import copy
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from functools import partial
 from types import TracebackType
-from urllib.parse import urldefrag, urljoin
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError
 
+from book_search.openlibrary.answers import (
+    BrokenOffError,
+    GaveUpError,
+    HostPausedError,
+    Meter,
+    Metrics,
+    NotNowError,
+    Response,
+    TooLargeError,
+)
+from book_search.openlibrary.attempts import Failure, Retries, may_pass, retry_after_seconds
+from book_search.openlibrary.breaker import Breaker
+from book_search.openlibrary.connections import checked_pool
+from book_search.openlibrary.host_states import HostStates, OwnHostStates
 from book_search.openlibrary.hosts import (
     AllowedHosts,
     BlockedHostError,
     MissingContactError,
-    checked_pool,
+    Origin,
+    led_to,
     require_contact,
     user_agent,
 )
-from book_search.openlibrary.pace import HostPausedError, Pace
+from book_search.openlibrary.limits import Budget, Permit, Window
+from book_search.openlibrary.pace import Pace, Turn
+from book_search.openlibrary.stream import Stream, named
 
 __all__ = [
     "BlockedHostError",
+    "BrokenOffError",
     "GaveUpError",
     "HostPausedError",
     "Metrics",
     "MissingContactError",
+    "NotNowError",
     "PoliteClient",
     "Response",
+    "Stream",
     "TooLargeError",
     "require_contact",
     "user_agent",
 ]
 
+T = TypeVar("T")
+
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-PASSING = frozenset({408, 425, 429})  # with every 5xx: answers that another try may change
 MOST_HOPS = 5
-CHUNK = 1 << 16
-KEPT_HEADERS = ("Content-Type", "Content-Length", "ETag", "Last-Modified", "Content-Range", "Accept-Ranges")
-
-
-class TooLargeError(RuntimeError):
-    """A body is larger than what was to be taken; reading stopped there."""
-
-    def __init__(self, url: str, most: int, attempts: int, http_status: int) -> None:
-        super().__init__(f"{url} is larger than {most:,} bytes")
-        self.url, self.attempts, self.http_status = url, attempts, http_status
-
-
-class GaveUpError(RuntimeError):
-    """Every attempt failed in a way that may pass.
-
-    Attributes:
-        http_status: the last answer's; None where there was no whole answer.
-        retry_after: seconds that the host asked us to wait, if it did.
-    """
-
-    def __init__(
-        self, url: str, reason: str, attempts: int, http_status: int | None = None, retry_after: float | None = None
-    ) -> None:
-        super().__init__(f"gave up on {url} after {attempts} attempts: {reason}")
-        self.url, self.reason, self.attempts = url, reason, attempts
-        self.http_status, self.retry_after = http_status, retry_after
-
-
-@dataclass(frozen=True)
-class Response:
-    """An answer that another try would not change: found, or known to be absent.
-
-    Attributes:
-        url: where the answer came from, after redirects.
-        attempts: how often it was asked for, redirects not counted.
-        headers: those of KEPT_HEADERS that it had.
-    """
-
-    status: int
-    body: bytes
-    url: str
-    attempts: int
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """What a client has done so far.
-
-    Attributes:
-        requests: sent, redirects and repetitions included.
-        bytes: of bodies received.
-        by_status: answers by HTTP status; 0 counts requests without a whole answer.
-        waited: seconds spent waiting for politeness, summed over threads.
-    """
-
-    requests: int = 0
-    bytes: int = 0
-    by_status: Mapping[int, int] = field(default_factory=dict)
-    waited: float = 0.0
-
-    def since(self, earlier: "Metrics") -> "Metrics":
-        """What was done after `earlier`, which the same client gave."""
-        by_status = Counter(self.by_status)
-        by_status.subtract(earlier.by_status)
-        return Metrics(
-            self.requests - earlier.requests,
-            self.bytes - earlier.bytes,
-            {status: count for status, count in sorted(by_status.items()) if count},
-            self.waited - earlier.waited,
-        )
+SMALL = 1 << 16  # bytes; a refusal's or redirect's body is read so far, to use its connection again
 
 
 class PoliteClient:
-    """Asks for whole bodies over HTTP; may be used by many threads, which share the pace.
+    """Asks for bodies over HTTP; may be used by many threads, which share the pace.
 
     Args:
         user_agent: from `user_agent(contact)`; sent with every request.
@@ -126,12 +73,15 @@ class PoliteClient:
         allowed_urls: further addresses whose hosts a redirect may lead to.
         requests_per_minute: asked of one host at most, evenly spaced.
         timeout: seconds to connect, and to wait for the next bytes.
-        deadline: seconds for one whole answer, so that a slow drip ends.
+        deadline: seconds for one whole answer of `get`, so that a slow drip ends; one of `open` must bring
+            `stream.SLOWEST` bytes a second in each such span.
         max_bytes: of one body.
-        attempts: how often one address is asked, the first time included.
-        backoff: seconds; the wait before attempt n + 1 is drawn from [0, backoff * 2**(n - 1)] ("full jitter").
+        attempts, backoff: see `Retries`.
         longest_wait: seconds; backoff ends here, and a Retry-After beyond it raises HostPausedError.
-        clock, sleep: of monotonic seconds; tests give their own.
+        clock, sleep: of monotonic seconds; tests give their own. Without a `sleep`, `stop` ends every wait.
+        states: with whom the pace and the pauses of each host are shared: a `SharedHostStates` for all processes of
+            a machine. None: the threads of this client.
+        breaker: when a host that fails again and again is left alone.
 
     Raises:
         MissingContactError: `base_url` is a real host and `user_agent` has no contact.
@@ -152,54 +102,92 @@ class PoliteClient:
         backoff: float = 1.0,
         longest_wait: float = 120,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
+        states: HostStates | None = None,
+        breaker: Breaker = Breaker(),  # noqa: B008 - frozen
     ) -> None:
-        if attempts < 1:
-            raise ValueError("attempts must be at least 1")
         require_contact(user_agent, base_url)
         self._user_agent = user_agent
         self._allowed = AllowedHosts.of(base_url, *allowed_urls)
-        self._pace = Pace(requests_per_minute, longest_wait, clock, sleep)
+        self._pace = Pace(requests_per_minute, longest_wait, states or OwnHostStates(clock), breaker)
         self._deadline, self._max_bytes = deadline, max_bytes
-        self._attempts, self._backoff, self._longest_wait = attempts, backoff, longest_wait
+        self._retries = Retries(attempts, backoff, longest_wait)
         self._clock = clock
-        self._pool = checked_pool(maxsize=16, timeout=urllib3.Timeout(connect=timeout, read=timeout), retries=False)
-        self._lock = threading.Lock()
-        self._requests = self._bytes = 0
-        self._by_status: Counter[int] = Counter()
+        self._pool = checked_pool(
+            deadline, maxsize=16, timeout=urllib3.Timeout(connect=timeout, read=timeout), retries=False
+        )
+        self._meter = Meter()
+        self._permit = Permit(sleep=sleep)
 
     @property
     def metrics(self) -> Metrics:
         """What was done so far, as it stands now."""
-        with self._lock:
-            return Metrics(self._requests, self._bytes, dict(sorted(self._by_status.items())), self._pace.waited)
+        return self._meter.metrics(self._pace.opened)
 
-    def get(self, url: str, headers: Mapping[str, str] | None = None) -> Response:
+    def within(self, budget: Budget | None = None, window: Window | None = None) -> "PoliteClient":
+        """This client, with its connections, pace and metrics, that asks no more once the budget is spent or the
+        window closed: it raises BudgetSpentError or OutsideWindowError, both NotNowError, where it would have to wait
+        longer than that.
+        """
+        bounded = copy.copy(self)
+        bounded._permit = self._permit.again(budget, window)
+        return bounded
+
+    def apart(self) -> "PoliteClient":
+        """This client under the same limits, but with a `stop` of its own."""
+        return self.within(self._permit.budget, self._permit.window)
+
+    def stop(self, at_once: bool = False) -> None:
+        """In all threads, end every wait now with a NotNowError and ask nothing more.
+
+        Answers that have begun are taken even so; with `at_once` they are left between two pieces.
+        """
+        self._permit.stop(at_once)
+
+    def time_left(self) -> float:
+        """Seconds until the budget is spent or the window closes; `math.inf` without either."""
+        return self._permit.left()
+
+    def get(self, url: str, headers: Mapping[str, str] | None = None, max_bytes: int | None = None) -> Response:
         """The answer to `url`, redirects followed, tried again where that may help.
+
+        With a Range header a 206 or 416 comes back as any other answer, with its Content-Range; a server that knows
+        no ranges answers 200 with the whole.
+
+        Args:
+            headers: sent beside our own.
+            max_bytes: of the body, instead of the client's.
 
         Raises:
             BlockedHostError: it is, or leads to, an address that may not be asked.
             TooLargeError: the body is larger than `max_bytes`.
             GaveUpError: all attempts failed: refusals, 5xx, timeouts, broken connections, short bodies.
-            HostPausedError: the host asked for a longer pause than `longest_wait`.
+            HostPausedError: the host is paused for longer than `longest_wait`.
+            NotNowError: of another kind, see `within`.
             MissingContactError: a real host, and no contact.
         """
-        attempt = 0
-        while True:
-            attempt += 1
-            outcome = self._try(url, headers or {}, attempt)
-            if isinstance(outcome, Response):
-                return outcome
-            if outcome.retry_after is not None:
-                self._pace.pause(outcome.host, outcome.retry_after)
-            if attempt == self._attempts:
-                raise GaveUpError(url, outcome.reason, attempt, outcome.status, outcome.retry_after)
-            # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-            wait = random.uniform(0, min(self._longest_wait, self._backoff * 2 ** (attempt - 1)))
-            if outcome.status == 429 and outcome.retry_after is None:
-                self._pace.pause(outcome.host, wait)  # the refusal is meant for all of us, not for this address
-            else:
-                self._pace.wait(wait)
+
+        def whole(stream: Stream) -> Response:
+            return Response(stream.status, stream.whole(), stream.url, stream.attempts, stream.headers)
+
+        return self._persist(url, headers or {}, max_bytes, self._deadline, whole)
+
+    def open(self, url: str, headers: Mapping[str, str] | None = None, max_bytes: int | None = None) -> Stream:
+        """The answer to `url` as a stream, for bodies too large to hold; use it in a `with` block.
+
+        Tried again as `get` does until the first bytes of the body are here. After that the stream itself raises:
+        BrokenOffError where the body breaks off, falls short or drips.
+
+        Args: as for `get`; `max_bytes` counts while streaming.
+
+        Raises: as `get`.
+        """
+
+        def begun(stream: Stream) -> Stream:
+            stream.begin()
+            return stream
+
+        return self._persist(url, headers or {}, max_bytes, None, begun)
 
     def close(self) -> None:
         """Close the connections that are kept for the next request."""
@@ -213,102 +201,105 @@ class PoliteClient:
     ) -> None:
         self.close()
 
-    def _try(self, url: str, headers: Mapping[str, str], attempt: int) -> "Response | _Failure":
+    def _persist(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        max_bytes: int | None,
+        deadline: float | None,
+        take: Callable[[Stream], T],
+    ) -> T:
+        """What `take` makes of the answer, after as many attempts as it needs."""
+        most = self._max_bytes if max_bytes is None else max_bytes
+        attempt = 0
+        while True:
+            attempt += 1
+            answer = self._ask(url, headers, most, deadline, attempt)
+            if isinstance(answer, Stream):
+                try:
+                    return take(answer)
+                except HTTPError as error:
+                    failure = Failure(urlsplit(answer.url).netloc, named(error))
+            else:
+                failure = answer
+            if failure.retry_after is not None:
+                self._pace.pause(failure.host, failure.retry_after)
+            if attempt == self._retries.attempts:
+                raise GaveUpError(url, failure.reason, attempt, failure.status, failure.retry_after)
+            self._meter.retry()
+            wait = self._retries.wait_after(attempt)
+            if failure.refuses_all:
+                self._pace.pause(failure.host, wait)
+            else:
+                self._wait(wait)
+
+    def _ask(
+        self, url: str, headers: Mapping[str, str], max_bytes: int, deadline: float | None, attempt: int
+    ) -> Stream | Failure:
         """One attempt, through all its redirects."""
         status: int | None = None
         for _ in range(MOST_HOPS + 1):
             try:
-                host = self._allowed.check(url).host
+                origin = self._allowed.check(url)
+                host = origin.name
                 require_contact(self._user_agent, url)
-                self._pace.take_turn(host)
-                response = self._send(url, headers)
-                with response:
-                    status = response.status
-                    if status in REDIRECTS and response.headers.get("Location"):
-                        self._body(response, url, attempt)  # to the end, so that the connection can be used again
-                        url = urldefrag(urljoin(url, response.headers["Location"])).url
-                        continue
-                    retry_after = _seconds(response.headers)
-                    body = self._body(response, url, attempt)
+                turn = self._pace.take_turn(host, self._wait)
+                response = self._send(origin, turn, url, headers)
             except BlockedHostError as error:
                 raise BlockedHostError(error.url, error.reason, attempt, status) from error
             except HTTPError as error:
-                self._count(0, 0)
-                return _Failure(host, _named(error), None, None)
-            if status in PASSING or status >= 500:
-                return _Failure(host, f"HTTP {status}", status, retry_after)
-            kept = {name: response.headers[name] for name in KEPT_HEADERS if name in response.headers}
-            return Response(status, body, url, attempt, kept)
+                self._ended(turn, 0, 0, error)
+                return Failure(host, named(error))
+            status = response.status
+            stream = partial(
+                Stream,
+                response,
+                url,
+                attempt,
+                patience=self._deadline,
+                clock=self._clock,
+                ended=partial(self._ended, turn),
+            )
+            if status in REDIRECTS and response.headers.get("Location"):
+                stream(SMALL, self._deadline).drain()
+                url = led_to(url, response.headers["Location"], attempt, status)
+            elif may_pass(status):
+                stream(SMALL, self._deadline).drain()
+                return Failure(host, f"HTTP {status}", status, retry_after_seconds(response.headers))
+            elif deadline is not None:
+                # Begun in time and soon over: a budget throws no picture away.
+                return stream(max_bytes, deadline, allow=self._permit.take)
+            else:
+                if turn.trial:
+                    self._pace.answered(turn)  # a long body need not be whole before others may ask again
+                return stream(max_bytes, None, allow=self._permit.ask)
         raise GaveUpError(url, f"more than {MOST_HOPS} redirects", attempt, status)
 
-    def _send(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    def _send(self, origin: Origin, turn: Turn, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
         """One request. Without compression: a body's length is then what Content-Length says."""
         sent = {"User-Agent": self._user_agent, "Accept-Encoding": "identity", **headers}
-        return self._pool.request("GET", url, headers=sent, redirect=False, preload_content=False)
+        # Not by `PoolManager.request`: it takes the address apart twice more, when whom to ask is settled already.
+        pool = self._pool.connection_from_host(origin.host, origin.port, origin.scheme)
+        parts = urlsplit(url)
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        try:
+            return pool.urlopen("GET", target, headers=sent, redirect=False, preload_content=False)
+        except BlockedHostError as error:
+            self._pace.failed(turn, error.reason)  # or nobody else would get a turn of a host on trial
+            raise
 
-    def _body(self, response: urllib3.BaseHTTPResponse, url: str, attempt: int) -> bytes:
-        """The whole body. Raises TooLargeError, and HTTPError where it drips, breaks off or falls short."""
-        declared = response.headers.get("Content-Length", "")
-        too_large = TooLargeError(url, self._max_bytes, attempt, response.status)
-        if declared.isdigit() and int(declared) > self._max_bytes:
-            response.close()
-            self._count(response.status, 0)
-            raise too_large
-        end = self._clock() + self._deadline
-        chunks, size = [], 0
-        while chunk := response.read1(CHUNK, decode_content=False):
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > self._max_bytes:
-                response.close()
-                self._count(response.status, size)
-                raise too_large
-            if self._clock() > end:
-                response.close()
-                raise HTTPError(f"not complete after {self._deadline:.0f} s")
-        self._count(response.status, size)
-        return b"".join(chunks)
+    def _ended(self, turn: Turn, status: int, size: int, error: HTTPError | None) -> None:
+        """A request is over: count it, and tell the pace how the host took it."""
+        self._meter.request(0 if error else status, size)
+        if error is not None:
+            self._pace.failed(turn, named(error))
+        elif may_pass(status):
+            self._pace.failed(turn, f"HTTP {status}")
+        else:
+            self._pace.answered(turn)
 
-    def _count(self, status: int, size: int) -> None:
-        with self._lock:
-            self._requests += 1
-            self._by_status[status] += 1
-            self._bytes += size
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """An attempt that another may better."""
-
-    host: str
-    reason: str
-    status: int | None
-    retry_after: float | None
-
-
-def _named(error: HTTPError) -> str:
-    """The error's kind and words, without the object addresses that urllib3 puts before them."""
-    return f"{type(error).__name__}: {re.sub(r'<[^>]*>:? ?|^[^:]*object at 0x[0-9a-f]+>?: ', '', str(error))}"
-
-
-def _seconds(headers: Mapping[str, str]) -> float | None:
-    """Retry-After in seconds: a number, or a date (RFC 9110, 10.2.3); None where it is absent or neither.
-
-    A date is compared with the server's own clock, where it tells it.
-    """
-    value = headers.get("Retry-After", "").strip()
-    if value.isdigit():
-        return float(value)
-    until = _date(value)
-    if until is None:
-        return None
-    now = _date(headers.get("Date", "")) or datetime.now(UTC)
-    return max(0.0, (until - now).total_seconds())
-
-
-def _date(value: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+    def _wait(self, seconds: float) -> None:
+        """Wait for politeness' sake, and count it."""
+        self._permit.wait(seconds)
+        if seconds > 0:
+            self._meter.wait(seconds)

@@ -4,8 +4,8 @@ Knows rows and their Arrow form; nothing of how a cover is had.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Literal, get_args
 
@@ -23,6 +23,9 @@ ASKED_AGAIN: Mapping[Status, timedelta] = {
     "not_an_image": timedelta(days=7),
     "missing": timedelta(days=30),
 }
+
+# What says of the cover itself what it is now; the others say how a try went.
+TELLING: frozenset[Status] = frozenset({"ok", "missing", "placeholder"})
 
 
 @dataclass(frozen=True)
@@ -62,22 +65,15 @@ def next_try(status: Status, now: datetime, retry_after: float | None = None) ->
     return None if wait is None else now + max(wait, timedelta(seconds=retry_after or 0))
 
 
-def to_table(rows: Iterable[LedgerRow], images: Mapping[str, bytes]) -> pa.Table:
-    """The rows by cover id, as schemas.COVERS: each picture's bytes beside the first row of its sha256.
+def replaces(row: LedgerRow, before: LedgerRow | None) -> bool:
+    """Whether a row takes the place of the cover's earlier one: a picture is not given up for a failed try."""
+    return before is None or before.status != "ok" or row.status in TELLING
 
-    Args:
-        rows: of different cover ids.
-        images: the bytes by sha256, of at least every row that is `ok`. Raises KeyError for one that is absent.
-    """
-    ordered = sorted(rows, key=lambda row: row.cover_id)
-    seen: set[str] = set()
-    pictures: list[bytes | None] = []
-    for row in ordered:
-        first = row.sha256 is not None and row.sha256 not in seen
-        pictures.append(images[row.sha256] if first and row.sha256 is not None else None)
-        seen |= {row.sha256} if row.sha256 is not None else set()
-    ledger = pa.Table.from_pylist([asdict(row) for row in ordered], schema=schemas.LEDGER)
-    return ledger.append_column(schemas.COVERS.field("image"), pa.array(pictures, pa.binary()))
+
+def to_table(rows: Sequence[LedgerRow]) -> pa.Table:
+    """The rows in their order, as schemas.LEDGER."""
+    columns = [pa.array([getattr(row, field.name) for row in rows], field.type) for field in schemas.LEDGER]
+    return pa.Table.from_arrays(columns, schema=schemas.LEDGER)
 
 
 def from_table(table: pa.Table) -> list[LedgerRow]:

@@ -29,6 +29,7 @@ def enter_demo(url: str | None = None) -> Path:
         "BOOK_SEARCH_COVERS_URL": url,
         "BOOK_SEARCH_ARCHIVE_URL": url,
         "BOOK_SEARCH_REQUESTS_PER_MINUTE": "60000",  # our own server on loopback
+        "BOOK_SEARCH_PACE_FOLDER": str(home / "pace"),
         "DAGSTER_HOME": str(home / "dagster"),
         "HF_HUB_OFFLINE": "1",
     }

@@ -1,10 +1,10 @@
 """Plays Open Library on loopback: its dumps, its covers, its faults; and counts what it is asked.
 
-Knows addresses, answers and faults; what the dumps and covers hold is its content's, drawn or real.
+Knows addresses and answers; what the dumps and covers hold is its content's, drawn or real, and what goes wrong with
+an answer `faults`'.
 """
 
 import hashlib
-import random
 import re
 import threading
 import time
@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,11 +19,16 @@ from types import TracebackType
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-LATEST = re.compile(r"/data/ol_dump_([a-z]+)_latest\.txt\.gz")
-DATED = re.compile(r"/download/ol_dump_(\d{4}-\d\d-\d\d)/ol_dump_([a-z]+)_(\d{4}-\d\d-\d\d)\.txt\.gz")
+from book_search.sample.faults import SOME_FAULTS, Faults, announced, send_body, sent
+
+__all__ = ["BLANK", "NODE", "SOME_FAULTS", "Asked", "Content", "Faults", "SampleServer"]
+
+LATEST = re.compile(r"/data/ol_dump_([a-z_]+)_latest\.txt\.gz")
+DATED = re.compile(r"/download/ol_dump_(\d{4}-\d\d-\d\d)/ol_dump_([a-z_]+)_(\d{4}-\d\d-\d\d)\.txt\.gz")
 COVER = re.compile(r"/b/id/(\d{1,12})-([SML])\.jpg")
 ARCHIVED = re.compile(r"/download/[sml]_covers_\d{4}/[sml]_covers_\d{4}_\d\d\.zip/(\d{10})-([SML])\.jpg")
-RANGE = re.compile(r"bytes=(\d+)-(\d*)")
+NODE = "/node"  # stands before the path of what the archive redirects to the node that holds it
+RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 # The smallest GIF there is: one transparent pixel, as the covers server sends for an unknown id.
 BLANK = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c000000000100010000020144003b")
 
@@ -39,41 +43,19 @@ class Content:
         covers: by cover id, the body that answers 200, or another status; an unknown id answers 404. The same for
             every size.
         archived: ids that are answered with a redirect to the archive, as many from 8,000,000 on are.
+        zips: what the archive has, by path (see `zips`): a zip's bytes, an error page's, or another status. As there,
+            a zip's own address leads to a node that holds it.
     """
 
     dump_date: date
     dumps: Mapping[str, bytes | Path]
     covers: Mapping[int, bytes | int]
     archived: frozenset[int] = frozenset()
-
-
-@dataclass(frozen=True)
-class Faults:
-    """Which cover requests go wrong in a way that passes: each share is of requests, drawn by seed and address.
-
-    The same address goes wrong twice in a row at most.
-
-    Attributes:
-        throttled: answered 429 with Retry-After.
-        unavailable: answered 503 without it.
-        broken: cut off in mid-body.
-        retry_after: seconds.
-        retry_date: whether Retry-After is written as a date, seconds from now.
-    """
-
-    seed: int = 0
-    throttled: float = 0.0
-    unavailable: float = 0.0
-    broken: float = 0.0
-    retry_after: int = 1
-    retry_date: bool = False
-
-
-SOME_FAULTS = Faults(seed=1, throttled=0.005, unavailable=0.01, broken=0.01)
+    zips: Mapping[str, bytes | int] = field(default_factory=dict)
 
 
 class Asked(NamedTuple):
-    """One request, as the server saw it. `path` is without the query; `at` in monotonic seconds."""
+    """One request, as the server saw it. `path` is without the query; `at` in monotonic seconds; `sent` of the body."""
 
     at: float
     method: str
@@ -81,6 +63,7 @@ class Asked(NamedTuple):
     status: int
     user_agent: str
     range: str
+    sent: int = 0
 
 
 @dataclass
@@ -151,15 +134,7 @@ class SampleServer:
         """What goes wrong with the next request for a path, if anything."""
         with self._lock:
             times = self._times[path]
-        if times >= 2:
-            return None
-        drawn = random.Random(f"{self.faults.seed}:{path}:{times}").random()
-        for name in ("throttled", "unavailable", "broken"):
-            share: float = getattr(self.faults, name)
-            if drawn < share:
-                return name
-            drawn -= share
-        return None
+        return self.faults.drawn(path, times)
 
     def note(self, asked: Asked) -> None:
         """Write a request down."""
@@ -196,6 +171,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._cover(at, int(match[1]), match[2], missing_is_404)
         elif match := ARCHIVED.fullmatch(path):
             self._picture(at, int(match[1]), missing_is_404=True)
+        elif path.removeprefix(NODE) in self.sample.content.zips:
+            self._zip(at, path)
         else:
             self._answer(at, 404, b"not found")
 
@@ -217,34 +194,52 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(at, 404, b"not found")
             return
         body = found.read_bytes() if isinstance(found, Path) else found
-        headers = {"ETag": self.sample.etag(kind, body), "Accept-Ranges": "bytes", "Content-Type": "application/gzip"}
+        self._part(at, body, {"ETag": self.sample.etag(kind, body), "Content-Type": "application/gzip"})
+
+    def _part(self, at: float, body: bytes, headers: Mapping[str, str], fault: str | None = None) -> None:
+        """What Range asks for, or the whole."""
+        headers = {**headers, "Accept-Ranges": "bytes"}
         asked = RANGE.fullmatch(self.headers.get("Range", ""))
-        same = self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]
-        if not asked or not same:
-            self._answer(at, 200, body, headers)
+        same = "ETag" not in headers or self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]
+        if not asked or not same or asked[0] == "bytes=-":
+            self._answer(at, 200, body, headers, fault)
             return
-        first, last = int(asked[1]), min(int(asked[2] or len(body)), len(body) - 1)
+        if asked[1]:
+            first, last = int(asked[1]), min(int(asked[2] or len(body)), len(body) - 1)
+        else:
+            first, last = max(len(body) - int(asked[2]), 0), len(body) - 1
         if first > last:
             self._answer(at, 416, b"", {"Content-Range": f"bytes */{len(body)}"})
             return
-        self._answer(at, 206, body[first : last + 1], headers | {"Content-Range": f"bytes {first}-{last}/{len(body)}"})
+        range_ = {"Content-Range": f"bytes {first}-{last}/{len(body)}"}
+        self._answer(at, 206, body[first : last + 1], headers | range_, fault)
+
+    def _zip(self, at: float, path: str) -> None:
+        fault = self.sample.fault(path)
+        found = self.sample.content.zips[path.removeprefix(NODE)]
+        if instead := self.sample.faults.answer_instead(fault):
+            self._answer(at, *instead)
+        elif isinstance(found, int):
+            self._answer(at, found, HTTPStatus(found).phrase.encode())
+        elif not path.startswith(NODE):
+            self._answer(at, 302, b"", {"Location": NODE + path})
+        elif not found.startswith(b"PK"):  # an error page, which knows no ranges
+            self._answer(at, 200, found, {"Content-Type": "text/html"})
+        else:
+            self._part(at, found, {"Content-Type": "application/zip"}, fault)
 
     def _cover(self, at: float, cover_id: int, size: str, missing_is_404: bool) -> None:
-        faults, fault = self.sample.faults, self.sample.fault(urlsplit(self.path).path)
-        if fault == "throttled":
-            retry_after = formatdate(time.time() + faults.retry_after, usegmt=True) if faults.retry_date else None
-            headers = {"Retry-After": retry_after or str(faults.retry_after), "Content-Type": "application/json"}
-            self._answer(at, 429, b'{"error": "too many requests"}', headers)
-        elif fault == "unavailable":
-            self._answer(at, 503, b"come back later")
+        fault = self.sample.fault(urlsplit(self.path).path)
+        if instead := self.sample.faults.answer_instead(fault):
+            self._answer(at, *instead)
         elif cover_id in self.sample.content.archived:
             item = f"{size.lower()}_covers_{cover_id // 1_000_000:04d}"
             path = f"/download/{item}/{item}_{cover_id // 10_000 % 100:02d}.zip/{cover_id:010d}-{size}.jpg"
             self._answer(at, 302, b"", {"Location": path})
         else:
-            self._picture(at, cover_id, missing_is_404, broken=fault == "broken")
+            self._picture(at, cover_id, missing_is_404, fault)
 
-    def _picture(self, at: float, cover_id: int, missing_is_404: bool, broken: bool = False) -> None:
+    def _picture(self, at: float, cover_id: int, missing_is_404: bool, fault: str | None = None) -> None:
         found = self.sample.content.covers.get(cover_id, 404)
         if found == 404 and not missing_is_404:
             found = BLANK
@@ -252,21 +247,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(at, found, HTTPStatus(found).phrase.encode())
             return
         kind = "text/html" if found[:1] == b"<" else "image/jpeg"
-        self._answer(at, 200, found, {"Content-Type": kind}, broken)
+        self._answer(at, 200, found, {"Content-Type": kind}, fault)
 
     def _answer(
-        self, at: float, status: int, body: bytes, headers: Mapping[str, str] | None = None, broken: bool = False
+        self, at: float, status: int, body: bytes, headers: Mapping[str, str] | None = None, fault: str | None = None
     ) -> None:
-        """Send an answer whole, or its first half before the connection breaks."""
+        """Send an answer, its body as the fault wants it."""
         path, agent = urlsplit(self.path).path, self.headers.get("User-Agent", "")
-        self.sample.note(Asked(at, self.command, path, status, agent, self.headers.get("Range", "")))
+        size = 0 if self.command == "HEAD" else sent(fault, len(body))
+        self.sample.note(Asked(at, self.command, path, status, agent, self.headers.get("Range", ""), size))
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(announced(fault, len(body))))
         self.end_headers()
-        if self.command == "HEAD":
-            return
-        self.wfile.write(body[: len(body) // 2] if broken else body)
-        if broken:
-            self.close_connection = True
+        if self.command != "HEAD":
+            send_body(self, body, fault, self.sample.faults.drip_pause)

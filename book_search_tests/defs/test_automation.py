@@ -1,20 +1,26 @@
 """Sensors and the schedule, with Dagster's own testing tools: what each asks for, and when it asks for nothing."""
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 import pytest
 
-from book_search.cover_ranges import CoverRange
+from book_search import schemas
+from book_search.cover_ranges import CoverRange, batch_key
 from book_search.defs.build import build_definitions
 from book_search.defs.jobs import embed_covers
 from book_search.defs.partitions import register_ranges
-from book_search.defs.resources import OpenLibraryResource
+from book_search.defs.resources import LakeResource, OpenLibraryResource
 from book_search.defs.schedules import monthly_refresh
-from book_search.defs.sensors import RANGE_END, RANGE_START, books_chosen, new_dump, vectors_loaded
+from book_search.defs.sensors import RANGE_END, RANGE_START, books_chosen, covers_due, new_dump, vectors_loaded
+from book_search.lake import Lake, open_lake
+from book_search.openlibrary.catalogue import BOOKS_PATH
+from book_search.openlibrary.cover_batch import CoverFile
 from book_search.openlibrary.dumps import DumpError
+from book_search.openlibrary.ledger import LedgerRow, Status
 from book_search.sample.server import Content, SampleServer
 
 
@@ -86,6 +92,99 @@ def test_books_chosen_asks_for_all_ranges_in_one_run(instance: dg.DagsterInstanc
 def test_books_without_covers_ask_for_no_run(instance: dg.DagsterInstance) -> None:
     _materialize(instance, "book_rows")
     assert _chosen(instance) == []
+
+
+DUE = ("0009_9", "0012_3", "0014_6", "0014_7")
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def covers(instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """A lake whose books want one cover of each of four ranges, and an instance that knows them."""
+    monkeypatch.setenv("BOOK_SEARCH_HOME", str(tmp_path))
+    lake = open_lake(str(tmp_path))
+    ids = [CoverRange.parse(key).first for key in DUE]
+    books = [{"edition_key": f"OL{i}M", "title": "t", "content_hash": "h", "cover_id": i} for i in ids]
+    lake.write_table(BOOKS_PATH, pa.Table.from_pylist(books, schema=schemas.BOOKS))
+    register_ranges(instance, [CoverRange.parse(key) for key in DUE])
+    return lake
+
+
+def _store(lake: Lake, key: str, status: Status, next_try: datetime | None) -> None:
+    cover_id = CoverRange.parse(key).first
+    row = LedgerRow(cover_id, status, 200, 1, next_try, None, None, None, None, "", NOW)
+    with CoverFile.open(lake, batch_key(cover_id)) as file:
+        file.put(row, None)
+
+
+def _due(instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[list[tuple[str, str]], str | None, str]:
+    """The spans that are asked for, the cursor, and why there are none."""
+    resources = {"lake": LakeResource(), "open_library": OpenLibraryResource()}
+    repository = build_definitions().get_repository_def()
+    tick = covers_due.evaluate_tick(
+        dg.build_sensor_context(instance, cursor, repository_def=repository, resources=resources)
+    )
+    requests = tick.run_requests or []
+    assert all(request.run_key and f"{datetime.now(UTC):%Y-%m-%dT}" in request.run_key for request in requests)
+    return [(each.tags[RANGE_START], each.tags[RANGE_END]) for each in requests], tick.cursor, tick.skip_message or ""
+
+
+def test_covers_that_are_due_are_asked_for_in_runs_over_stretches_of_their_ranges(
+    instance: dg.DagsterInstance, covers: Lake
+) -> None:
+    _store(covers, "0012_3", "missing", NOW + timedelta(hours=3))
+    _store(covers, "0014_6", "gave_up", NOW - timedelta(hours=1))
+
+    assert _due(instance)[0] == [("0009_9", "0009_9"), ("0014_6", "0014_7")]
+
+
+def test_where_no_cover_is_due_no_run_is_asked_for(instance: dg.DagsterInstance, covers: Lake) -> None:
+    for key in DUE:
+        _store(covers, key, "placeholder", None)
+
+    assert (_due(instance)[0], _due(instance)[2]) == ([], "no cover is due")
+
+
+def test_a_tick_asks_for_so_many_ranges_and_the_next_one_for_the_others(
+    instance: dg.DagsterInstance, covers: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("book_search.defs.sensors.many_ranges_a_run", dg.BackfillPolicy.multi_run(3))
+
+    spans, cursor, _ = _due(instance)
+
+    assert (spans, cursor) == ([("0009_9", "0014_6")], "0014_6")
+    assert _due(instance, cursor)[0] == [("0009_9", "0012_3"), ("0014_7", "0014_7")]
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
+def test_while_covers_are_being_fetched_no_run_is_asked_for(
+    instance: dg.DagsterInstance, covers: Lake, status: dg.DagsterRunStatus
+) -> None:
+    job = build_definitions().resolve_job_def(embed_covers.name)
+    run = instance.create_run_for_job(job, status=status)
+
+    assert (_due(instance)[0], run.run_id in _due(instance)[2]) == ([], True)
+    instance.report_run_failed(run)
+    assert _due(instance)[0] == [(DUE[0], DUE[-1])]
+
+
+def test_outside_the_hours_for_asking_no_run_is_asked_for(
+    instance: dg.DagsterInstance, covers: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOK_SEARCH_OFF_PEAK", f"{(NOW.hour + 2) % 24:02}:00-{(NOW.hour + 3) % 24:02}:00")
+
+    spans, _, why = _due(instance)
+
+    assert spans == []
+    assert f"go on after {NOW + timedelta(hours=2):%Y-%m-%d %H}:00 UTC" in why
+
+
+def test_before_the_books_no_covers_are_asked_for(
+    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOK_SEARCH_HOME", str(tmp_path))
+
+    assert _due(instance)[2] == "no books are chosen yet"
 
 
 def test_a_run_that_loaded_vectors_asks_for_the_index(instance: dg.DagsterInstance) -> None:

@@ -62,7 +62,12 @@ def test_only_the_work_on_covers_is_divided(definitions: dg.Definitions) -> None
 
 def test_nothing_runs_by_itself_until_it_is_switched_on(definitions: dg.Definitions) -> None:
     repository = definitions.get_repository_def()
-    assert {sensor.name for sensor in repository.sensor_defs} == {"new_dump", "books_chosen", "vectors_loaded"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "new_dump",
+        "books_chosen",
+        "covers_due",
+        "vectors_loaded",
+    }
     assert all(s.default_status == dg.DefaultSensorStatus.STOPPED for s in repository.sensor_defs)
     assert all(s.default_status == dg.DefaultScheduleStatus.STOPPED for s in repository.schedule_defs)
 

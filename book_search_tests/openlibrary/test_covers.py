@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 
@@ -18,9 +19,13 @@ from PIL import Image, ImageDraw
 from book_search import schemas
 from book_search.cover_ranges import CoverRange
 from book_search.lake import Lake
+from book_search.openlibrary.breaker import Breaker
+from book_search.openlibrary.cover_batch import SAVE_EVERY
+from book_search.openlibrary.cover_parts import read_stored
 from book_search.openlibrary.covers import (
+    Fetching,
     FetchReport,
-    UnreachableError,
+    Limits,
     covers_path,
     fetch_batch,
     fetch_range,
@@ -28,11 +33,13 @@ from book_search.openlibrary.covers import (
     iter_images,
     read_ledger,
 )
-from book_search.openlibrary.http import HostPausedError, PoliteClient, user_agent
+from book_search.openlibrary.http import PoliteClient, user_agent
+from book_search.openlibrary.limits import Window
 from book_search.sample.server import BLANK, Content, Faults, SampleServer
 
 RANGE, BATCH = CoverRange.parse("0014_6"), "0014_62"
 FIRST = 14_620_000
+WANTED_40 = range(FIRST, FIRST + 40)
 
 
 def jpeg(seed: int, format_name: str = "JPEG") -> bytes:
@@ -52,9 +59,16 @@ def serving(
         yield server
 
 
-def fetch(lake: Lake, server: SampleServer, wanted: list[int], rate: float = 60_000, **options: object) -> FetchReport:
+def fetch(
+    lake: Lake,
+    server: SampleServer,
+    wanted: list[int],
+    rate: float = 60_000,
+    save_every: int = SAVE_EVERY,
+    **options: object,
+) -> FetchReport:
     with PoliteClient(user_agent(None), server.url, requests_per_minute=rate, backoff=0.01) as client:
-        return fetch_batch(lake, BATCH, wanted, client, server.url, "M", **options)  # type: ignore[arg-type]
+        return fetch_batch(lake, BATCH, wanted, Fetching(client, server.url, "M", **options), save_every=save_every)  # type: ignore[arg-type]
 
 
 def ledger(lake: Lake) -> dict[int, dict[str, object]]:
@@ -149,7 +163,7 @@ def test_a_redirect_to_another_host_is_a_status_and_no_error(lake: Lake) -> None
             Answer(302, headers={"Location": "https://example.com/"})
         ]
         with PoliteClient(user_agent(None), server.url, requests_per_minute=60_000) as client:
-            fetch_batch(lake, BATCH, [FIRST], client, server.url, "M")
+            fetch_batch(lake, BATCH, [FIRST], Fetching(client, server.url, "M"))
 
     row = ledger(lake)[FIRST]
     assert (row["status"], row["http_status"], row["source_url"]) == ("blocked_host", 302, "https://example.com/")
@@ -158,7 +172,7 @@ def test_a_redirect_to_another_host_is_a_status_and_no_error(lake: Lake) -> None
 def test_a_picture_beyond_the_cap_is_too_large(lake: Lake) -> None:
     with serving({FIRST: jpeg(1)}) as server:
         with PoliteClient(user_agent(None), server.url, requests_per_minute=60_000, max_bytes=500) as client:
-            fetch_batch(lake, BATCH, [FIRST], client, server.url, "M")
+            fetch_batch(lake, BATCH, [FIRST], Fetching(client, server.url, "M"))
 
         assert ledger(lake)[FIRST]["status"] == "too_large"
         assert len(server.asked) == 1
@@ -269,10 +283,12 @@ def test_a_host_that_asks_for_a_long_pause_gets_it_and_nothing_is_lost(lake: Lak
         server.forget()
         server.faults = Faults(seed=1, throttled=1.0, retry_after=3600)
 
-        with pytest.raises(HostPausedError):
-            fetch(lake, server, list(covers))
+        report = fetch(lake, server, list(covers))
 
         assert len(server.asked) <= 4  # what the threads had under way
+        server.forget()
+    assert report.left == {f"{server.url.removeprefix('http://')} is not asked, because it asks to be left alone": 20}
+    assert "is not asked for 3,600 s" in report.paused[0]
     assert sorted(ledger(lake)) == list(covers)[:20]
 
 
@@ -280,22 +296,62 @@ def test_a_host_that_never_answers_ends_the_batch(lake: Lake) -> None:
     with serving({}) as server:
         url = server.url
     with (
-        PoliteClient(user_agent(None), url, requests_per_minute=60_000, backoff=0.001, attempts=2) as client,
-        pytest.raises(UnreachableError, match="no answer"),
+        PoliteClient(
+            user_agent(None),
+            url,
+            requests_per_minute=60_000,
+            backoff=0.001,
+            attempts=2,
+            breaker=Breaker(streak=20, openings=1),
+        ) as client,
     ):
-        fetch_batch(lake, BATCH, range(FIRST, FIRST + 1000), client, url, "M")
+        report = fetch_batch(lake, BATCH, range(FIRST, FIRST + 1000), Fetching(client, url, "M"))
 
     assert len(ledger(lake)) < 40
+    assert sum(report.left.values()) == 1000 - len(ledger(lake))
+    assert "times in a row" in report.paused[0]
+
+
+def test_when_its_time_is_over_a_batch_ends_with_what_it_has_and_the_next_run_goes_on(lake: Lake) -> None:
+    with serving({FIRST + number: jpeg(number) for number in range(40)}) as server:
+        with PoliteClient(user_agent(None), server.url, requests_per_minute=1200) as client:
+            cut = fetch_batch(lake, BATCH, WANTED_40, Fetching(client, server.url, "M", limits=Limits(0.5)))
+            stored = len(ledger(lake))
+        with PoliteClient(user_agent(None), server.url, requests_per_minute=60_000) as client:
+            rest = fetch_batch(lake, BATCH, WANTED_40, Fetching(client, server.url, "M"))
+
+        assert len(server.asked) == 40
+
+    assert 0 < stored < 40
+    assert (cut.asked, list(cut.left.values())) == (40, [40 - stored])
+    assert cut.as_metadata()["left_for_the_next_run"] == f"{40 - stored}: the 0 s given are over"
+    assert cut.paused == ()
+    assert (rest.asked, rest.settled, rest.left, rest.statuses) == (40 - stored, stored, {}, {"ok": 40})
+
+
+def test_outside_its_hours_nothing_is_asked_and_the_report_says_until_when(lake: Lake) -> None:
+    hour = datetime.now(UTC).hour
+    closed = Window.parse(f"{(hour + 2) % 24:02}:00-{(hour + 3) % 24:02}:00")
+    with serving({}) as server, PoliteClient(user_agent(None), server.url) as client:
+        report = fetch_batch(lake, BATCH, WANTED_40, Fetching(client, server.url, "M", limits=Limits(window=closed)))
+
+        assert server.asked == ()
+
+    assert ledger(lake) == {}
+    assert list(report.left.values()) == [40]
+    assert f"{(hour + 2) % 24:02}:00" in str(report.as_metadata()["left_for_the_next_run"])
 
 
 def test_a_killed_run_is_gone_on_with_and_asks_again_for_nothing_that_was_kept(lake: Lake) -> None:
     covers: dict[int, bytes | int] = {FIRST + number: jpeg(number) if number % 9 else 404 for number in range(120)}
     program = (
-        "import sys; from book_search.lake import open_lake; from book_search.openlibrary.covers import fetch_batch;"
+        "import sys; from book_search.lake import open_lake;"
+        "from book_search.openlibrary.covers import Fetching, fetch_batch;"
         "from book_search.openlibrary.http import PoliteClient, user_agent;"
         "home, url = sys.argv[1:];"
         "client = PoliteClient(user_agent(None), url, requests_per_minute=6000);"
-        f"fetch_batch(open_lake(home), '{BATCH}', range({FIRST}, {FIRST + 120}), client, url, 'M', save_every=10)"
+        f"fetch_batch(open_lake(home), '{BATCH}', range({FIRST}, {FIRST + 120}),"
+        "Fetching(client, url, 'M'), save_every=10)"
     )
     with serving(covers) as server:
         killed = subprocess.Popen([sys.executable, "-c", program, lake.root, server.url])
@@ -303,7 +359,7 @@ def test_a_killed_run_is_gone_on_with_and_asks_again_for_nothing_that_was_kept(l
             time.sleep(0.005)
         killed.send_signal(signal.SIGKILL)
         killed.wait()
-        kept = set(ledger(lake))
+        kept = set(read_stored(lake, BATCH).rows)
         asked_before = {each.path for each in server.asked}
         server.forget()
 
@@ -318,6 +374,18 @@ def test_a_killed_run_is_gone_on_with_and_asks_again_for_nothing_that_was_kept(l
     assert report.statuses == {"ok": 106, "missing": 14}
 
 
+def test_two_runs_at_one_batch_ask_for_each_cover_once(lake: Lake) -> None:
+    covers: dict[int, bytes | int] = {FIRST + number: jpeg(number) for number in range(60)}
+    with serving(covers) as server, ThreadPoolExecutor(2) as threads:
+        reports = list(threads.map(lambda _: fetch(lake, server, list(covers), save_every=7), range(2)))
+
+        assert Counter(each.path for each in server.asked).most_common(1)[0][1] == 1
+
+    assert [report.statuses for report in reports] == [{"ok": 60}] * 2
+    assert sorted(report.asked for report in reports) == [0, 60]
+    assert list(lake.work.rglob("*.lock")) == []
+
+
 def test_a_range_is_fetched_batch_by_batch(lake: Lake) -> None:
     ids = [14_600_001, 14_609_999, 14_610_000, 14_650_123]
     told: list[tuple[int, int | None]] = []
@@ -325,10 +393,9 @@ def test_a_range_is_fetched_batch_by_batch(lake: Lake) -> None:
         serving({cover_id: jpeg(cover_id) for cover_id in ids}) as server,
         PoliteClient(user_agent(None), server.url, requests_per_minute=60_000) as client,
     ):
-        report = fetch_range(
-            lake, RANGE, ids, client, server.url, "M", progress=lambda done, total: told.append((done, total))
-        )
-        later = fetch_range(lake, RANGE, ids[:2], client, server.url, "M")
+        how = Fetching(client, server.url, "M")
+        report = fetch_range(lake, RANGE, ids, how, lambda done, total: told.append((done, total)))
+        later = fetch_range(lake, RANGE, ids[:2], how)
 
     assert (report.asked, report.files_written, report.requests, report.statuses) == (4, 3, 4, {"ok": 4})
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
@@ -340,9 +407,9 @@ def test_a_range_is_fetched_batch_by_batch(lake: Lake) -> None:
 def test_covers_of_another_range_are_refused(lake: Lake) -> None:
     with serving({}) as server, PoliteClient(user_agent(None), server.url) as client:
         with pytest.raises(ValueError, match="0014_5, not in 0014_6"):
-            fetch_range(lake, RANGE, [14_599_999], client, server.url, "M")
+            fetch_range(lake, RANGE, [14_599_999], Fetching(client, server.url, "M"))
         with pytest.raises(ValueError, match="0014_63, not in 0014_62"):
-            fetch_batch(lake, BATCH, [FIRST + 10_000], client, server.url, "M")
+            fetch_batch(lake, BATCH, [FIRST + 10_000], Fetching(client, server.url, "M"))
 
 
 def test_a_range_that_nobody_wants_is_forgotten(lake: Lake) -> None:

@@ -108,6 +108,33 @@ def test_a_plain_cover_with_a_line_of_text_is_no_placeholder() -> None:
     assert inspect(encoded(cover, "JPEG")).status == "ok"
 
 
+def test_a_hair_line_that_a_smaller_picture_would_lose_is_seen() -> None:
+    """A JPEG is first decoded at an eighth of its size, where this line is a shade of 6 in 255."""
+    cover = Image.new("L", (180, 270), 200)
+    cover.paste(150, (40, 100, 60, 101))
+
+    assert inspect(encoded(cover, "JPEG", quality=95)).status == "ok"
+    assert inspect(encoded(Image.new("L", (180, 270), 200), "JPEG", quality=95)).status == "placeholder"
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_lacks_its_last_rows_alone_is_undecodable(mode: str, progressive: bool) -> None:
+    picture = Image.fromarray(np.random.default_rng(7).integers(0, 256, (541, 363, 3), dtype=np.uint8)).convert(mode)
+    body = encoded(picture, "JPEG", progressive=progressive)
+
+    assert (inspect(body).status, inspect(body).width, inspect(body).height) == ("ok", 363, 541)
+    assert {inspect(body[:-cut]).status for cut in (8, 20, 100)} == {"undecodable"}
+
+
+def test_a_jpeg_of_thousands_of_scans_is_too_large_before_it_is_decoded() -> None:
+    body = encoded(NOISE, "JPEG", progressive=True)
+    scan = body[body.rindex(b"\xff\xda") : -2]
+
+    assert inspect(body[:-2] + 5 * scan + body[-2:]).status == "ok"
+    assert inspect(body[:-2] + 5000 * scan + body[-2:]).status == "too_large"
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize(("width", "height"), [(6000, 6000), (10_000, 10_000), (30_000, 30_000)])
 def test_a_decompression_bomb_is_too_large_before_it_is_decoded(width: int, height: int) -> None:

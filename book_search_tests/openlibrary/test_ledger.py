@@ -13,6 +13,7 @@ from book_search.openlibrary.ledger import (
     is_due,
     known_statuses,
     next_try,
+    replaces,
     summary,
     to_table,
 )
@@ -25,24 +26,22 @@ MISSING = LedgerRow(14_600_002, "missing", 404, 1, NOW, 9, None, None, None, "ht
 def test_rows_come_back_from_arrow_as_they_went() -> None:
     rows = [MISSING, OK, replace(OK, cover_id=14_600_000, sha256="bb")]
 
-    table = to_table(rows, {"aa": b"picture", "bb": b"another"})
+    table = to_table(rows)
 
-    assert table.schema == schemas.COVERS
-    assert from_table(table) == sorted(rows, key=lambda row: row.cover_id)
-
-
-def test_a_picture_is_kept_beside_the_first_cover_that_shows_it() -> None:
-    rows = [replace(OK, cover_id=OK.cover_id + number) for number in (4, 0, 2)]
-
-    table = to_table([*rows, MISSING], {"aa": b"picture"})
-
-    assert table["cover_id"].to_pylist() == [14_600_001, 14_600_002, 14_600_003, 14_600_005]
-    assert table["image"].to_pylist() == [b"picture", None, None, None]
+    assert table.schema == schemas.LEDGER
+    assert from_table(table) == rows
 
 
-def test_a_row_without_its_picture_is_not_written() -> None:
-    with pytest.raises(KeyError):
-        to_table([OK], {})
+def test_a_later_row_takes_the_place_of_another_but_a_failed_try_never_that_of_a_picture() -> None:
+    gave_up = replace(OK, status="gave_up", http_status=503, sha256=None)
+
+    assert replaces(OK, None)
+    assert replaces(OK, gave_up)
+    assert replaces(MISSING, OK)
+    assert replaces(replace(OK, status="placeholder", sha256=None), OK)
+    assert not replaces(gave_up, OK)
+    for status in ("not_an_image", "undecodable", "too_large", "blocked_host"):
+        assert not replaces(replace(OK, status=status, sha256=None), OK)
 
 
 @pytest.mark.parametrize(

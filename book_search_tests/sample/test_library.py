@@ -13,7 +13,7 @@ import pytest
 from book_search.cover_ranges import ranges_of
 from book_search.lake import Lake
 from book_search.openlibrary.catalogue import make_catalogue, wanted_covers, wanted_ranges
-from book_search.openlibrary.covers import fetch_range, read_ledger
+from book_search.openlibrary.covers import Fetching, fetch_range, read_ledger
 from book_search.openlibrary.dumps import DUMP_KINDS, fetch_dump, find_latest
 from book_search.openlibrary.http import PoliteClient, user_agent
 from book_search.openlibrary.rules import CatalogueFilter
@@ -114,7 +114,7 @@ def test_the_road_finds_exactly_what_the_library_planned(library: Library, lake:
         made = make_catalogue(lake, CatalogueFilter())
         with PoliteClient(user_agent(None), server.url, requests_per_minute=60_000, backoff=0.01) as client:
             for each in wanted_ranges(lake):
-                fetch_range(lake, each, wanted_covers(lake, each), client, server.url, "M")
+                fetch_range(lake, each, wanted_covers(lake, each), Fetching(client, server.url, "M"))
 
     books = lake.read_table(made.path).to_pylist()
     kept = {book["edition_key"]: book["cover_id"] for book in books}

@@ -6,17 +6,23 @@ import dagster as dg
 from pydantic import Field
 
 from book_search.clip.embeddings import embed_range
-from book_search.clip.zero_shot import load_facets, tag_range
+from book_search.clip.zero_shot import tag_range
 from book_search.cover_ranges import CoverRange
 from book_search.defs.metadata import OWNERS
-from book_search.defs.partitions import Metadata, cover_ranges, for_each_range, many_ranges_a_run
+from book_search.defs.partitions import (
+    Metadata,
+    UnfinishedError,
+    cover_ranges,
+    for_each_range,
+    many_ranges_a_run,
+)
 from book_search.defs.resources import ClipResource, LakeResource, OpenLibraryResource
 from book_search.openlibrary.catalogue import wanted_covers
 from book_search.openlibrary.contact_sheet import contact_sheet
-from book_search.openlibrary.covers import UnreachableError, fetch_range, iter_images
-from book_search.openlibrary.http import HostPausedError, PoliteClient
+from book_search.openlibrary.covers import Fetching, fetch_range, iter_images
+from book_search.openlibrary.deny_list import read_deny_list
+from book_search.openlibrary.http import BlockedHostError, MissingContactError
 from book_search.openlibrary.ledger import known_statuses
-from book_search.openlibrary.turns import one_process_at_a_time
 from book_search.progress import ProgressLog
 
 
@@ -41,34 +47,40 @@ class CoversConfig(dg.Config):
 def covers(
     context: dg.AssetExecutionContext, config: CoversConfig, lake: LakeResource, open_library: OpenLibraryResource
 ) -> dg.MaterializeResult[None]:
-    """The picture of every wanted cover, and a ledger that says of each id how it went. Asks for none twice."""
+    """The picture of every wanted cover, and a ledger that says of each id how it went. Asks for none twice.
+
+    What a batch's time or the hours for asking leave undone is in the metadata, and the next run's. Where a host is
+    paused, by itself or after a streak of failures, the run fails in the end, with what came in kept.
+    """
     settings, files = open_library.settings, lake.open()
-    client = PoliteClient(
-        open_library.user_agent,
-        base_url=settings.covers_url,
-        allowed_urls=(settings.archive_url,),
-        requests_per_minute=settings.requests_per_minute,
+    denied = read_deny_list(files, settings.deny_list)
+    wanted = {key: wanted_covers(files, CoverRange.parse(key)) for key in context.partition_keys}
+    how = Fetching(
+        open_library.covers_client,
+        settings.covers_url,
+        settings.cover_size,
+        rule=open_library.road_rule,
+        known=open_library.known_covers(files, [cover_id for ids in wanted.values() for cover_id in ids]),
+        limits=open_library.covers_limits,
+        retry_statuses=known_statuses(config.retry_statuses),
     )
 
     def fetch(cover_range: CoverRange) -> Metadata:
-        with one_process_at_a_time(files.work, settings.covers_url):
-            report = fetch_range(
-                files,
-                cover_range,
-                wanted_covers(files, cover_range),
-                client,
-                covers_url=settings.covers_url,
-                size=settings.cover_size,
-                retry_statuses=known_statuses(config.retry_statuses),
-                progress=ProgressLog(f"covers {cover_range.key}", "covers"),
-            )
-        sheet = contact_sheet(each.image for each in iter_images(files, cover_range))
-        return {
+        progress = ProgressLog(f"covers {cover_range.key}", "covers")
+        report = fetch_range(files, cover_range, wanted[cover_range.key], how, progress)
+        # Dagster keeps metadata for ever: who has to take pictures down shows none of them there.
+        shown = () if denied else (each.image for each in iter_images(files, cover_range))
+        sheet = contact_sheet(shown)
+        metadata = {
             **report.as_metadata(),
             **({"some_covers": dg.MetadataValue.md(f"![covers]({sheet})")} if sheet else {}),
         }
+        if report.paused:  # nobody planned that, unlike an end of the batch's time or of the hours for asking
+            left = sum(report.left.values())
+            raise UnfinishedError(f"{left:,} covers are left for the next run: {report.paused[-1]}", metadata)
+        return metadata
 
-    return for_each_range(context, fetch, asset_key=context.asset_key, fatal=(HostPausedError, UnreachableError))
+    return for_each_range(context, fetch, asset_key=context.asset_key, fatal=(BlockedHostError, MissingContactError))
 
 
 @dg.asset(
@@ -105,7 +117,7 @@ def cover_embeddings(
 )
 def cover_tags(context: dg.AssetExecutionContext, lake: LakeResource, clip: ClipResource) -> dg.MaterializeResult[None]:
     """What CLIP sees on each cover, facet by facet, from the stored vectors alone; no picture is read again."""
-    files, description, load_clip, facets = lake.open(), clip.describe(), cache(clip.load), load_facets()
+    files, description, load_clip, facets = lake.open(), clip.describe(), cache(clip.load), clip.facets
 
     def tag(cover_range: CoverRange) -> Metadata:
         return tag_range(files, cover_range, description, load_clip, facets).as_metadata()
