@@ -6,7 +6,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
 SIZE ?= 3G
-.PHONY: help demo ui serve test lint types format bench-catalogue clean
+COVERS ?= 2000 10000
+PICTURES ?= 1000
+KILLS ?= 500
+ROWS ?= 10000 70000
+.PHONY: help demo ui serve test lint types format kill-covers bench-catalogue bench-covers bench-embed bench-index bench-query clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -34,9 +38,24 @@ format: $(VENV)/.installed-dev  ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+kill-covers: $(VENV)/.installed-dev  ## kill runs that fetch covers at random moments, KILLS=500 times or more
+	BOOK_SEARCH_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest -s --timeout=3600 book_search_tests/openlibrary/test_kill_loop.py
+
 bench-catalogue: $(VENV)/.installed-dev  ## the first stage against igzip, DuckDB, Polars, Spark (SIZE=3G of editions)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m book_search_tests.benchmarks.bench_catalogue --size $(SIZE)
+
+bench-embed: $(VENV)/.installed-dev  ## covers to vectors against the floor, transformers and other engines (PICTURES=1000)
+	$(BIN)/python -m book_search_tests.benchmarks.bench_embed --count $(PICTURES) --memory 500 5000
+
+bench-covers: $(VENV)/.installed-dev  ## covers by id and in bulk against img2dataset and floors (COVERS="2000 10000")
+	$(BIN)/python -m book_search_tests.benchmarks.bench_covers --counts $(COVERS)
+
+bench-index: $(VENV)/.installed-dev  ## loading and searching the index against floors and other databases (ROWS="10000 70000")
+	$(BIN)/python -m book_search_tests.benchmarks.bench_index --rows $(ROWS)
+
+bench-query: $(VENV)/.installed-dev  ## how long a question waits: from the shell to the answer, and a sentence warm
+	$(BIN)/python -m book_search_tests.benchmarks.bench_query
 
 clean:  ## remove the demo's library and the environment; a real library in .book_search stays
 	rm -rf .book_search/demo $(VENV)

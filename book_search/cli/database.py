@@ -60,7 +60,8 @@ def doctor() -> None:
 
     findings = examine()
     for finding in findings:
-        click.echo(f"{'ok ' if finding.good else 'BAD'}  {finding.what}: {finding.says}")
+        mark = "BAD " if not finding.good else "warn" if finding.warns else "ok  "
+        click.echo(f"{mark} {finding.what}: {finding.says}")
     sys.exit(0 if all(finding.good for finding in findings) else 1)
 
 

@@ -15,11 +15,12 @@ LITTLE_ROOM = 1_000_000_000  # for a library that is served on this machine
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was looked at; `warns` is for what works, but slower or less safely than it could."""
 
     what: str
     good: bool
     says: str
+    warns: bool = False
 
 
 def examine() -> list[Finding]:
@@ -62,7 +63,7 @@ def _model(settings: Settings) -> Finding:
     from book_search.clip.model import ModelUnavailableError, describe_model
 
     try:
-        description = describe_model(settings.model, settings.model_revision)
+        description = describe_model(settings.model, settings.model_revision, settings.crop)
     except (ModelUnavailableError, ValueError) as error:
         return Finding("model", False, str(error))
     return Finding("model", True, f"{description.identity}, {description.dim} numbers a vector")
@@ -70,7 +71,8 @@ def _model(settings: Settings) -> Finding:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     from book_search.index.connection import connect, database, printable
-    from book_search.index.schema import check_server
+    from book_search.index.schema import check_server, pgvector_danger
+    from book_search.index.server_settings import look_at_server
 
     try:
         with database(settings.dsn, settings.work_folder) as dsn, connect(dsn) as connection:
@@ -78,15 +80,13 @@ def _database(settings: Settings) -> Iterator[Finding]:
             yield Finding("database", True, printable(dsn))
             versions = connection.execute(
                 "select current_setting('server_version'), "
-                "(select extversion from pg_extension where extname = 'vector'), "
-                "current_setting('shared_buffers'), current_setting('maintenance_work_mem')"
+                "(select extversion from pg_extension where extname = 'vector')"
             ).fetchone()
             assert versions is not None
-            yield Finding(
-                "server",
-                True,
-                f"Postgres {versions[0]}, pgvector {versions[1] or 'not installed yet'}, shared_buffers {versions[2]}, "
-                f"maintenance_work_mem {versions[3]}",
-            )
+            danger = pgvector_danger(connection)
+            says = f"Postgres {versions[0]}, pgvector {versions[1] or 'not installed yet'}"
+            yield Finding("server", True, "; ".join(filter(None, (says, danger))), warns=bool(danger))
+            for found in look_at_server(connection):
+                yield Finding(found.what, True, found.says, warns=not found.good)
     except (OSError, RuntimeError) as error:
         yield Finding("database", False, str(error))

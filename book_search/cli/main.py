@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "book_search.cli.demo",
     "run": "book_search.cli.road",
     "why": "book_search.cli.road",
+    "covers": "book_search.cli.covers",
     "search": "book_search.cli.search",
     "similar": "book_search.cli.search",
     "embed": "book_search.cli.search",

@@ -1,6 +1,8 @@
 """Commands that ask: search, similar, embed, classify, evaluate."""
 
 import json
+import os
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +64,7 @@ def search(
       book-search search "a red heart" --avoid "snow" --year-from 2020
       book-search search "a lighthouse" --words "woolf or sea" --json
     """
+    _one_thread()
     from book_search.search.engine import search as ask
     from book_search.search.query import Query, parse_weighted
 
@@ -73,7 +76,9 @@ def search(
         words=words,
     )
     with configured.connection() as connection:
-        results = ask(connection, configured.clip, query, limit, _filters(filters))
+        clip = cache(configured.clip)
+        reader = partial(configured.texts, clip)
+        results = ask(connection, clip, query, limit, _filters(filters), load_texts=reader)
     _show(results, as_json)
 
 
@@ -100,9 +105,10 @@ def embed(text: str) -> None:
       \\set q `book-search embed "a ship under a full moon"`
       select title, cosine from search_books(:'q', 'a ship under a full moon', 10);
     """
+    _one_thread()
     from book_search.clip.templates import text_vector
 
-    numbers = text_vector(configured.clip(), text)
+    numbers = text_vector(configured.texts(), text)
     click.echo(f"[{','.join(f'{number:.7g}' for number in numbers)}]")
 
 
@@ -130,6 +136,12 @@ def evaluate(samples: int, as_json: bool) -> None:
     with configured.connection() as connection:
         report = relevance_report(connection, configured.clip(), samples=samples)
     click.echo(json.dumps(report.as_dict(), indent=2) if as_json else report.as_markdown())
+
+
+def _one_thread() -> None:
+    """Have numpy, not imported yet, multiply in one thread: of a few sentences a second one takes off 20 ms where the
+    machine is idle, and adds hundreds where it is not, since OpenBLAS waits for both."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _filters(given: dict[str, Any]) -> "Filters":

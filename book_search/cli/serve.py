@@ -44,7 +44,7 @@ def serve(host: str, port: int) -> None:
     with _listening(host, port) as listener:
         _end_as_by_ctrl_c()
         with database(settings.dsn, settings.work_folder) as dsn:
-            app = build_app(settings, dsn, configured.clip, configured.lake())
+            app = build_app(settings, dsn, configured.clip, configured.lake(), configured.texts)
             server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
             click.echo(f"Books by their covers: {_address(listener)}   (Ctrl-C ends it)")
             if not listener.getsockname()[0].startswith(LOOPBACK):

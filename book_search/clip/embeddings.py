@@ -16,23 +16,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from book_search import schemas
-from book_search.clip.model import ModelDescription, ModelIdentity
+from book_search.clip.forgetting import forget_others, forget_range
+from book_search.clip.known_vectors import standing_vectors, vectors_elsewhere, vectors_of
+from book_search.clip.model import ModelDescription, ModelIdentity, ModelMismatchError
 from book_search.cover_ranges import CoverRange
 from book_search.lake import Lake
 
 if TYPE_CHECKING:
     from book_search.clip.encoder import Clip
 
+__all__ = ["EmbedReport", "ModelMismatchError", "embed_range", "embeddings_folder", "forget_range", "vectors_of"]
+
 Progress = Callable[[int, int | None], None]
 
-BATCH_SIZE = 32
 PICTURES_READ = 256  # rows of a covers file held in memory at once, with their bytes
 NORM_TOLERANCE = 1e-3  # of a unit vector in float16: each number is within 2**-11 of itself
+ENGINE = b"book_search.engine"  # in the file's metadata: the way that its newest vectors took; no part of the identity
 UNDECODABLE = b"book_search.undecodable"  # in the file's metadata: sha256 -> reason, so that none is tried again
-
-
-class ModelMismatchError(RuntimeError):
-    """Vectors of one model meet another model."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class EmbedReport:
         undecodable: covers whose picture the model cannot be shown, by reason.
         files_written, files_unchanged, files_removed: of the range's archive batches.
         seconds: of the whole, the model's loading included.
+        engine: the way that the pictures took, such as `bf16, packed`; None where none was computed.
     """
 
     covers: int = 0
@@ -56,6 +57,7 @@ class EmbedReport:
     files_unchanged: int = 0
     files_removed: int = 0
     seconds: float = 0.0
+    engine: str | None = None
 
     def as_metadata(self) -> dict[str, Any]:
         """The report as numbers and words that a log or the Dagster UI shows."""
@@ -69,6 +71,7 @@ class EmbedReport:
             "files_unchanged": self.files_unchanged,
             "files_removed": self.files_removed,
             "seconds": round(self.seconds, 3),
+            **({"engine": self.engine} if self.engine else {}),
             "pictures_per_second": round(self.embedded / self.seconds, 1) if self.embedded else 0.0,
         }
 
@@ -78,17 +81,19 @@ def embed_range(
     cover_range: CoverRange,
     description: ModelDescription,
     load_clip: Callable[[], "Clip"],
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     progress: Progress | None = None,
 ) -> EmbedReport:
     """Bring the embeddings of one range up to its covers: one file an archive batch, written whole or not at all.
+
+    Covers that lost their picture lose their vectors and tags, those of every other model as well.
 
     Args:
         lake: holds covers/{range}/ and gets embeddings/{model}/{range}/.
         cover_range: which covers.
         description: the model's identity and dimension, known without loading it.
         load_clip: gives the model; called once, and only if a picture is new.
-        batch_size: pictures given to the model at once.
+        batch_size: pictures given to the model at once; by default what suits its engine.
         progress: called with (pictures done, pictures to do).
 
     Raises:
@@ -96,22 +101,26 @@ def embed_range(
         FileNotFoundError: a file of the covers vanished meanwhile.
         ValueError: a vector is not finite or not of unit length.
     """
-    start = time.monotonic()
+    start, folder = time.monotonic(), embeddings_folder(description.identity, cover_range)
     batches = [_Batch.read(lake, path, description) for path in lake.names(f"covers/{cover_range.key}")]
     stale = [batch for batch in batches if not batch.current]
-    counted = _Counter(total=0, progress=progress)
+    counted, clip = _Counter(total=0, progress=progress), None
     if stale:
-        vectors = _standing_vectors(lake, embeddings_folder(description.identity, cover_range))
+        vectors = standing_vectors(lake, folder)
         undecodable = {sha: reason for batch in batches for sha, reason in batch.undecodable.items()}
         new = {sha for batch in stale for sha in batch.shas()} - vectors.keys() - undecodable.keys()
+        vectors |= vectors_elsewhere(lake, folder, new)
+        new -= vectors.keys()
         counted.total = len(new)
         clip = _checked(load_clip(), description) if new else None
         for batch in stale:
             wanted = new & batch.shas() - vectors.keys() - undecodable.keys()
             if clip is not None and wanted:
                 undecodable |= _embed(lake, batch.covers_path, wanted, clip, vectors, batch_size, counted)
-            batch.write(lake, description, vectors, undecodable)
-    removed = _remove_others(lake, description.identity, cover_range, {batch.path for batch in batches})
+            batch.write(lake, description, vectors, undecodable, clip.engine.name if clip and wanted else None)
+    removed = _remove_others(lake, folder, {batch.path for batch in batches})
+    shown = pa.chunked_array([chunk for batch in batches for chunk in batch.rows["cover_id"].chunks], pa.int64())
+    forget_others(lake, cover_range, shown.combine_chunks(), but=description.identity.slug)
     reasons = _reasons(lake, batches)
     covers = sum(batch.rows.num_rows for batch in batches)
     return EmbedReport(
@@ -123,27 +132,13 @@ def embed_range(
         files_unchanged=len(batches) - len(stale),
         files_removed=removed,
         seconds=time.monotonic() - start,
+        engine=clip.engine.name if clip else None,
     )
 
 
 def embeddings_folder(identity: ModelIdentity, cover_range: CoverRange) -> str:
     """Where the embeddings of a range by a model lie in the lake."""
     return f"embeddings/{identity.slug}/{cover_range.key}"
-
-
-def forget_range(lake: Lake, cover_range: CoverRange) -> None:
-    """Remove the embeddings and tags of a range of which no cover is wanted any more, of every model."""
-    for model in [*lake.folders("embeddings"), *lake.folders("tags")]:
-        for path in lake.names(f"{model}/{cover_range.key}"):
-            lake.delete(path)
-
-
-def vectors_of(table: pa.Table) -> np.ndarray:
-    """The vectors of an embeddings file as float32 [rows, dim]."""
-    column = table["vector"].combine_chunks()
-    flat = column.flatten().to_numpy(zero_copy_only=False)
-    vectors: np.ndarray = flat.reshape(len(column), column.type.list_size).astype(np.float32)
-    return vectors
 
 
 @dataclass
@@ -191,7 +186,12 @@ class _Batch:
         return set(self.rows["sha256"].to_pylist())
 
     def write(
-        self, lake: Lake, description: ModelDescription, vectors: dict[str, np.ndarray], undecodable: dict[str, str]
+        self,
+        lake: Lake,
+        description: ModelDescription,
+        vectors: dict[str, np.ndarray],
+        undecodable: dict[str, str],
+        engine: str | None,
     ) -> None:
         rows = _without(self.rows, undecodable)
         shas: list[str] = rows["sha256"].to_pylist()
@@ -205,6 +205,7 @@ class _Batch:
             b"book_search.model_id": identity.model_id.encode(),
             b"book_search.revision": identity.revision.encode(),
             b"book_search.preprocessing": identity.preprocessing.encode(),
+            **({ENGINE: engine.encode()} if engine else {}),
             UNDECODABLE: json.dumps(
                 {sha: undecodable[sha] for sha in sorted(self.shas() & undecodable.keys())}
             ).encode(),
@@ -220,7 +221,7 @@ def _embed(
     wanted: set[str],
     clip: "Clip",
     vectors: dict[str, np.ndarray],
-    batch_size: int,
+    batch_size: int | None,
     counted: _Counter,
 ) -> dict[str, str]:
     """Compute the wanted pictures of one covers file into `vectors`; gives sha256 and reason of the undecodable."""
@@ -262,15 +263,6 @@ def _checked(clip: "Clip", description: ModelDescription) -> "Clip":
     return clip
 
 
-def _standing_vectors(lake: Lake, folder: str) -> dict[str, np.ndarray]:
-    """Every vector of the range that an earlier run computed with this model, by its picture's sha256."""
-    standing: dict[str, np.ndarray] = {}
-    for path in lake.names(folder):
-        table = lake.read_table(path, ["sha256", "vector"])
-        standing.update(zip(table["sha256"].to_pylist(), vectors_of(table).astype(np.float16), strict=True))
-    return standing
-
-
 def _undecodable(lake: Lake, path: str) -> dict[str, str]:
     with lake.parquet(path) as file:
         stored: dict[str, str] = json.loads((file.schema_arrow.metadata or {}).get(UNDECODABLE, b"{}"))
@@ -293,9 +285,9 @@ def _reasons(lake: Lake, batches: list[_Batch]) -> dict[str, int]:
     return counted
 
 
-def _remove_others(lake: Lake, identity: ModelIdentity, cover_range: CoverRange, kept: set[str]) -> int:
+def _remove_others(lake: Lake, folder: str, kept: set[str]) -> int:
     """Delete the embeddings of archive batches that hold no wanted cover any more."""
-    gone = [path for path in lake.names(embeddings_folder(identity, cover_range)) if path not in kept]
+    gone = [path for path in lake.names(folder) if path not in kept]
     for path in gone:
         lake.delete(path)
     return len(gone)

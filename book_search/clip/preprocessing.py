@@ -3,8 +3,7 @@
 The reference path: plain PIL, equal to OpenAI's published tensor to the last bit. Any change of what comes out
 needs a new name in `ModelIdentity.preprocessing`. Knows nothing of vectors.
 
-Covers are taller than CLIP's square, so the centre crop drops the top and bottom of a cover: it is what CLIP was
-trained with, and stays the default until a measurement says otherwise.
+Covers are taller than CLIP's square: what else than the centre can be shown of them is in `crops`.
 """
 
 import io
@@ -17,6 +16,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+from book_search.clip.crops import mean_colour, views
+from book_search.clip.model import AS_TRAINED, Crop
 
 # What covers come in. A list, because PIL knows formats that start other programs (EPS) or are seldom well kept.
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
@@ -72,13 +74,21 @@ def pixels(image_processor: Any, image: Image.Image) -> np.ndarray:
     return values.astype(np.float32, copy=False)
 
 
+def pixels_of_views(image_processor: Any, image: Image.Image, crop: Crop) -> np.ndarray:
+    """As `pixels`, and for a crop of two views float32 [2, 3, height, width]."""
+    if crop == AS_TRAINED:
+        return pixels(image_processor, image)
+    shown = [pixels(image_processor, view) for view in views(image, crop, mean_colour(image_processor.image_mean))]
+    return shown[0] if len(shown) == 1 else np.stack(shown)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Pictures ready for the model.
 
     Attributes:
         positions: of the decodable ones, among all pictures.
-        pixels: float32 [len(positions), 3, height, width].
+        pixels: float32 [len(positions), 3, height, width], or [len(positions), views, 3, height, width].
         undecodable: position and reason of the others.
     """
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from book_search.clip.encoder import Clip
+    from book_search.clip.texts import TextEncoder
 
 TEMPLATES = ("{}", "a book cover of {}", "a book cover showing {}", "a picture of {}")
 
 
-def text_vector(clip: "Clip", text: str, templates: Sequence[str] = TEMPLATES) -> np.ndarray:
+def text_vector(clip: "TextEncoder", text: str, templates: Sequence[str] = TEMPLATES) -> np.ndarray:
     """The unit vector of a text: float32 [dim], the normalised mean of its vectors in each template.
 
     Raises:
@@ -24,7 +24,7 @@ def text_vector(clip: "Clip", text: str, templates: Sequence[str] = TEMPLATES) -
     return vector
 
 
-def text_vectors(clip: "Clip", texts: Sequence[str], templates: Sequence[str] = TEMPLATES) -> np.ndarray:
+def text_vectors(clip: "TextEncoder", texts: Sequence[str], templates: Sequence[str] = TEMPLATES) -> np.ndarray:
     """The unit vectors of several texts, each averaged over the templates: float32 [n, dim]."""
     if not templates:
         raise ValueError("at least one template is needed; '{}' is the text alone")

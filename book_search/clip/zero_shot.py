@@ -92,12 +92,14 @@ def load_facets(path: Path = FACETS) -> tuple[Facet, ...]:
     """The facets of a TOML file; the package's own by default.
 
     Raises:
-        ValueError: the file is no TOML, or a facet lacks its tags or has a template without `{}`; the message
-            names it.
+        ValueError: the file is not there or no TOML, or a facet lacks its tags or has a template without `{}`; the
+            message names it.
     """
     try:
-        tables = tomllib.loads(path.read_text())
-    except tomllib.TOMLDecodeError as error:
+        tables = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no facets file {path}; BOOK_SEARCH_FACETS names it") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no TOML: {error}") from error
     facets = []
     for name, table in tables.items():

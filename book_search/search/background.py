@@ -69,6 +69,29 @@ def spread(cosines: np.ndarray) -> float:
     return max(NORMAL * float(np.median(np.abs(cosines - np.median(cosines)))), LEAST_SPREAD)
 
 
+def background_sample(conn: Connection, model: EmbeddingModel) -> tuple[np.ndarray, int]:
+    """`sample_vectors`, read once for each build of the model's index and kept: reading takes longer than a search.
+
+    A build is told by its number and its time, which no other database has too. Threads may share what is kept.
+    """
+    build = conn.execute(
+        "SELECT build, built_at FROM index_build WHERE model = %s ORDER BY build DESC LIMIT 1", [model.model]
+    ).fetchone()
+    if build is None:
+        return sample_vectors(conn, model)
+    of = (model.model_id, model.revision, model.preprocessing, *build)
+    kept = _kept.get(of)
+    if kept is None:
+        kept = sample_vectors(conn, model)
+        kept[0].setflags(write=False)
+        _kept.clear()  # a process searches one collection, and what was before its last build is of no use
+        _kept[of] = kept
+    return kept
+
+
+_kept: dict[tuple[object, ...], tuple[np.ndarray, int]] = {}
+
+
 def sample_vectors(conn: Connection, model: EmbeddingModel) -> tuple[np.ndarray, int]:
     """Vectors of covers drawn at random, float32 [up to 1,000, dim], and the number of all.
 

@@ -6,27 +6,29 @@ is is CLIP's.
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from pgvector import HalfVector
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from book_search.clip.embeddings import ModelMismatchError
-from book_search.clip.model import ModelIdentity
+from book_search.clip.model import ModelIdentity, ModelMismatchError
 from book_search.clip.templates import TEMPLATES, text_vectors
 from book_search.index.connection import Connection
 from book_search.index.models import EmbeddingModel, active_model
-from book_search.search.background import Background, background, sample_vectors, spread
+from book_search.search.background import Background, background, background_sample, spread
 from book_search.search.fit import FITS, Fit, fit_to_texts
 from book_search.search.query import Filters, Kind, Part, Query, parse_edition_key
 from book_search.search.results import Hit, Results
 
 if TYPE_CHECKING:
     from book_search.clip.encoder import Clip
+    from book_search.clip.texts import TextEncoder
 
 LoadClip = Callable[[], "Clip"]
+LoadTexts = Callable[[], "TextEncoder"]
+Model = TypeVar("Model", bound="TextEncoder")
 
 
 class NothingToSearchError(RuntimeError):
@@ -44,6 +46,7 @@ def search(
     limit: int = 10,
     filters: Filters | None = None,
     templates: Sequence[str] = TEMPLATES,
+    load_texts: LoadTexts | None = None,
 ) -> Results:
     """The books that fit the query best, one hit a work.
 
@@ -56,11 +59,12 @@ def search(
 
     Args:
         conn: from `index.connection.connect`.
-        load_clip: gives the model; called only if the query has a text or a picture.
+        load_clip: gives the model; called only if the query has a picture, or a text and there is no `load_texts`.
         query: what is asked.
         limit: hits at most.
         filters: what every hit must fulfil.
         templates: sentences that a text is put in, at `{}`; the mean of their vectors is the text's.
+        load_texts: gives the half of the same model that reads texts, which is there sooner.
 
     Raises:
         NothingToSearchError: no model is active in the database.
@@ -74,9 +78,9 @@ def search(
     model = _active(conn)
     started = time.monotonic()
     parts = query.parts()
-    vectors, fit = _vectors(conn, model, load_clip, parts, templates)
+    vectors, fit = _vectors(conn, model, load_clip, load_texts or load_clip, parts, templates)
     encoded = time.monotonic()
-    sample, covers = sample_vectors(conn, model) if parts else (np.empty((0, model.dim), np.float32), 0)
+    sample, covers = background_sample(conn, model) if parts else (np.empty((0, model.dim), np.float32), 0)
     vector = _mixed(parts, vectors, sample) if parts else None
     level = background(sample @ vector, covers) if vector is not None else None
     own = _works(conn, [str(part.value) for part in parts if part.kind is Kind.LIKE])
@@ -129,7 +133,7 @@ def _identity(model: EmbeddingModel) -> ModelIdentity:
     return ModelIdentity(model.model_id, model.revision, model.preprocessing)
 
 
-def _same_model(model: EmbeddingModel, clip: "Clip") -> "Clip":
+def _same_model(model: EmbeddingModel, clip: Model) -> Model:
     if clip.identity != _identity(model):
         raise ModelMismatchError(
             f"the database holds vectors of {_identity(model)}, but the query would be of {clip.identity}, and those "
@@ -140,7 +144,12 @@ def _same_model(model: EmbeddingModel, clip: "Clip") -> "Clip":
 
 
 def _vectors(
-    conn: Connection, model: EmbeddingModel, load_clip: LoadClip, parts: Sequence[Part], templates: Sequence[str]
+    conn: Connection,
+    model: EmbeddingModel,
+    load_clip: LoadClip,
+    load_texts: LoadTexts,
+    parts: Sequence[Part],
+    templates: Sequence[str],
 ) -> tuple[np.ndarray, Fit | None]:
     """The unit vectors of the parts, float32 [parts, dim], and the choice that hits are put to if there are texts."""
     vectors, fit = np.empty((len(parts), model.dim), np.float32), None
@@ -148,14 +157,14 @@ def _vectors(
     texts, images, likes = by_kind[Kind.TEXT] + by_kind[Kind.AVOID], by_kind[Kind.IMAGE], by_kind[Kind.LIKE]
     if likes:
         vectors[likes] = [_stored_vector(conn, model, str(parts[index].value)) for index in likes]
-    if texts or images:
+    if texts:
+        reader = _same_model(model, load_texts())
+        vectors[texts] = text_vectors(reader, [str(parts[index].value) for index in texts], templates)
+        fit = fit_to_texts(reader, parts, vectors)
+    if images:
         clip = _same_model(model, load_clip())
-        if texts:
-            vectors[texts] = text_vectors(clip, [str(parts[index].value) for index in texts], templates)
-            fit = fit_to_texts(clip, parts, vectors)
-        if images:
-            pictures = [value for index in images if isinstance(value := parts[index].value, bytes)]
-            vectors[images] = clip.encode_images(pictures)
+        pictures = [value for index in images if isinstance(value := parts[index].value, bytes)]
+        vectors[images] = clip.encode_images(pictures)
     return vectors, fit
 
 

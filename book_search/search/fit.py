@@ -17,7 +17,7 @@ import numpy as np
 from book_search.search.query import Kind, Part
 
 if TYPE_CHECKING:
-    from book_search.clip.encoder import Clip
+    from book_search.clip.texts import TextEncoder
 
 GENERIC = ("a book cover", "a picture", "something")  # what is true of every cover
 FITS = 0.85  # the tiny CLIP gives words that it never saw under 0.8 with few exceptions, what is there 0.94 or more
@@ -50,11 +50,11 @@ class Fit:
         return probabilities
 
 
-def fit_to_texts(clip: "Clip", parts: Sequence[Part], vectors: np.ndarray) -> Fit | None:
+def fit_to_texts(clip: "TextEncoder", parts: Sequence[Part], vectors: np.ndarray) -> Fit | None:
     """The choice for a query's texts, or None if it has none that say what is wanted.
 
     Args:
-        clip: the model.
+        clip: the model, or its half that reads texts.
         parts: of the query.
         vectors: their unit vectors, [parts, dim].
     """
@@ -66,7 +66,7 @@ def fit_to_texts(clip: "Clip", parts: Sequence[Part], vectors: np.ndarray) -> Fi
 
 
 @lru_cache(maxsize=1)
-def _generic_vector(clip: "Clip") -> np.ndarray:
+def _generic_vector(clip: "TextEncoder") -> np.ndarray:
     """The unit vector of `GENERIC`, [dim]; kept, since it is the same for every query put to a model."""
     return _unit(clip.encode_texts(GENERIC).mean(axis=0))
 

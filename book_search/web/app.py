@@ -19,8 +19,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from book_search.clip.embeddings import ModelMismatchError
-from book_search.clip.model import ModelUnavailableError
+from book_search.clip.model import ModelMismatchError, ModelUnavailableError
 from book_search.clip.preprocessing import UndecodableImageError
 from book_search.index.connection import DatabaseUnreachableError
 from book_search.lake import Lake
@@ -30,7 +29,7 @@ from book_search.search.results import Results
 from book_search.settings import Settings
 from book_search.web.covers import find_cover, media_type, read_picture
 from book_search.web.guards import BoundedBody, SafeHeaders
-from book_search.web.library import Library, TooLargePictureError
+from book_search.web.library import Library, TextsOf, TooLargePictureError
 from book_search.web.page import render
 from book_search.web.question import Question
 
@@ -63,7 +62,9 @@ EXPECTED = tuple(STATUSES)
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def build_app(settings: Settings, dsn: str, load_clip: LoadClip, lake: Lake) -> Starlette:
+def build_app(
+    settings: Settings, dsn: str, load_clip: LoadClip, lake: Lake, texts_of: TextsOf | None = None
+) -> Starlette:
     """The page at `/`, the JSON API under `/api`, the covers under `/cover`, and `/healthz`.
 
     Args:
@@ -71,8 +72,9 @@ def build_app(settings: Settings, dsn: str, load_clip: LoadClip, lake: Lake) -> 
         dsn: the database's address. It is read only.
         load_clip: gives the model; called once, when the first question needs it.
         lake: where the covers' pictures are.
+        texts_of: gives the half of the model that reads texts, which is there sooner.
     """
-    rooms = _Rooms(Library(dsn, load_clip), lake, settings.open_library_url)
+    rooms = _Rooms(Library(dsn, load_clip, texts_of), lake, settings.open_library_url)
     return Starlette(
         routes=[
             Route("/", rooms.page, methods=["GET", "POST"]),

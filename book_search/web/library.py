@@ -22,6 +22,9 @@ from book_search.web.question import Question
 
 if TYPE_CHECKING:
     from book_search.clip.encoder import Clip
+    from book_search.clip.texts import TextEncoder
+
+TextsOf = Callable[[LoadClip], "TextEncoder"]  # the half that reads texts, or the whole, which it can ask for
 
 logger = logging.getLogger(__name__)
 
@@ -39,19 +42,22 @@ class TooLargePictureError(ValueError):
 class Library:
     """Answers questions in threads, so that a slow one holds up nobody else's page.
 
-    Questions that need the model take turns: it uses every core as it is, and its tokenizer may not be shared
-    between threads. That makes loading it once safe, too.
+    Questions that need the model take turns: it uses every core as it is, and transformers' tokenizers, which pad by
+    changing themselves, may not be shared between threads (CLIP's own, `clip.tokens`, may). That makes loading each
+    half once safe, too.
     """
 
-    def __init__(self, dsn: str, load_clip: LoadClip) -> None:
+    def __init__(self, dsn: str, load_clip: LoadClip, texts_of: TextsOf | None = None) -> None:
         self._dsn = dsn
         self._load_clip = load_clip
+        self._texts_of = texts_of
         self._clip: Clip | None = None
+        self._texts: TextEncoder | None = None
         self._model_turn = CapacityLimiter(1)
         self._threads = CapacityLimiter(CONNECTIONS - 1)
 
     async def search(self, question: Question) -> Results:
-        """The answer to a question. The model is loaded when the first one needs it.
+        """The answer to a question. Each half of the model is loaded when the first one needs it.
 
         Raises:
             ValueError: it makes no sense; TooLargePictureError is one.
@@ -64,7 +70,7 @@ class Library:
         def ask(connection: Connection) -> Results:
             for image in question.images:
                 _refuse_huge(image)
-            return search(connection, self._clip_once, query, limit, filters)
+            return search(connection, self._clip_once, query, limit, filters, load_texts=self._texts_once)
 
         return await self._in_thread(ask, needs_model=bool(query.texts or query.images or query.avoids))
 
@@ -102,6 +108,11 @@ class Library:
             self._clip = self._load_clip()
             logger.info("loaded the model in %.1f s", time.monotonic() - started)
         return self._clip
+
+    def _texts_once(self) -> "TextEncoder":
+        if self._texts is None:
+            self._texts = self._texts_of(self._clip_once) if self._texts_of else self._clip_once()
+        return self._texts
 
 
 @contextmanager

@@ -115,6 +115,21 @@ def test_identical_pictures_are_embedded_once_in_a_range(
     assert (both[[1, 3, 4]] == both[0]).all()
 
 
+def test_identical_pictures_are_embedded_once_over_all_ranges(
+    lake: Lake, description: ModelDescription, loader: Counting
+) -> None:
+    other = CoverRange.parse("0012_3")
+    put_covers(lake, "covers/0012_3/0012_34.parquet", [(12_340_001, "ok", RED), (12_340_002, "ok", BLUE)])
+    embed_range(lake, other, description, loader)
+    put_covers(lake, FIRST, [(14_620_001, "ok", BLUE), (14_620_002, "ok", BLUE)])
+
+    report = embed_range(lake, RANGE, description, never)
+
+    assert (report.embedded, report.reused) == (0, 2)
+    before = lake.read_table(f"{embeddings_folder(description.identity, other)}/0012_34.parquet")
+    np.testing.assert_array_equal(vectors_of(stored(lake, description)), vectors_of(before)[[1, 1]])
+
+
 def test_covers_that_change_no_picture_need_no_model(
     lake: Lake, description: ModelDescription, loader: Counting
 ) -> None:
@@ -185,6 +200,25 @@ def test_another_models_vectors_lie_beside_the_old(
     assert not np.allclose(vectors_of(stored(lake, describe_model(other))), vectors_of(was), atol=1e-2)
 
 
+def test_what_former_models_made_of_a_picture_goes_with_the_picture(
+    lake: Lake, description: ModelDescription, loader: Counting, tmp_path: Path
+) -> None:
+    other = str(save_random_clip(tmp_path / "random-clip", seed=7))
+    former = describe_model(other)
+    put_covers(lake, FIRST, [(14_620_001, "ok", RED), (14_620_002, "ok", BLUE)])
+    put_covers(lake, SECOND, [(14_630_001, "ok", BLUE)])
+    embed_range(lake, RANGE, former, lambda: load_clip(other, device="cpu"))
+    was = stored(lake, former)
+    put_covers(lake, FIRST, [(14_620_001, "ok", RED), (14_620_002, "missing", None)])
+    lake.delete(SECOND)
+
+    embed_range(lake, RANGE, description, loader)
+
+    assert stored(lake, former).equals(was.slice(0, 1))
+    assert stored(lake, former).schema.metadata == was.schema.metadata
+    assert len(lake.names(embeddings_folder(former.identity, RANGE))) == 1
+
+
 def test_a_model_other_than_the_described_is_refused(
     lake: Lake, description: ModelDescription, loader: Counting
 ) -> None:
@@ -197,12 +231,13 @@ def test_a_model_other_than_the_described_is_refused(
     assert lake.names(embeddings_folder(other.identity, RANGE)) == []
 
 
-def test_vectors_that_are_not_numbers_are_never_written(
-    lake: Lake, description: ModelDescription, clip_folder: Path, tmp_path: Path
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), 0.0], ids=str)
+def test_vectors_that_are_not_finite_or_not_of_unit_length_are_never_written(
+    weight: float, lake: Lake, description: ModelDescription, clip_folder: Path, tmp_path: Path
 ) -> None:
     put_covers(lake, FIRST, [(14_620_001, "ok", RED)])
     broken = load_clip(str(shutil.copytree(clip_folder, tmp_path / "random-clip")), device="cpu")
-    broken.model.visual_projection.weight.data.fill_(float("nan"))
+    broken.model.visual_projection.weight.data.fill_(weight)
 
     with pytest.raises(ValueError, match="1 of 1 vectors are not finite or not of unit length"):
         embed_range(lake, RANGE, description, lambda: broken)
@@ -227,3 +262,17 @@ def test_the_batch_size_changes_no_stored_vector(
     embed_range(lake, RANGE, description, load, batch_size=batch_size)
 
     np.testing.assert_allclose(vectors_of(stored(lake, description)), clip.encode_images(pictures), atol=1e-3)
+
+
+def test_a_file_tells_the_way_that_its_vectors_took(
+    lake: Lake, description: ModelDescription, clip_folder: Path, loader: Counting
+) -> None:
+    put_covers(lake, FIRST, [(14_620_001, "ok", RED)])
+    quick = load_clip(str(clip_folder), device="cpu", engine="fp32")
+
+    report = embed_range(lake, RANGE, description, lambda: quick)
+
+    assert report.as_metadata()["engine"] == "fp32, packed"
+    assert stored(lake, description).schema.metadata[b"book_search.engine"] == b"fp32, packed"
+    assert embed_range(lake, RANGE, description, loader).as_metadata().get("engine") is None
+    assert loader.loads == 0  # another way is no other model

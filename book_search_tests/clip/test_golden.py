@@ -1,6 +1,5 @@
 """The road to OpenAI's CLIP: token ids as published, and, where its weights are at hand, vectors and probabilities."""
 
-import gzip
 import json
 import os
 from pathlib import Path
@@ -15,8 +14,7 @@ from book_search.clip.encoder import Clip
 from book_search.clip.model import ModelUnavailableError, load_clip
 from book_search.clip.zero_shot import classify
 from book_search.settings import OPENAI_CLIP, OPENAI_CLIP_REVISION
-
-MERGES = 49152 - 256 - 2  # openai/CLIP's simple_tokenizer.py: how many merges of the file are in its vocabulary
+from book_search_tests.clip.clip_vocabulary import openai_merges, write_parts
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +28,7 @@ def golden(shared: Path) -> dict[str, Any]:
 def tokenizer(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> CLIPTokenizer:
     """CLIP's tokenizer as transformers loads it, from OpenAI's own vocabulary."""
     folder = tmp_path_factory.mktemp("tokenizer")
-    lines = gzip.decompress((shared / "clip_golden" / "bpe_simple_vocab_16e6.txt.gz").read_bytes()).decode()
-    merges = lines.split("\n")[1 : MERGES + 1]
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [byte for byte in range(256) if byte not in printable]
-    letters = [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]
-    words = [*letters, *(letter + "</w>" for letter in letters), *("".join(merge.split()) for merge in merges)]
-    vocabulary = {word: index for index, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary))
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
+    write_parts(folder, openai_merges(shared / "clip_golden" / "bpe_simple_vocab_16e6.txt.gz"))
     loaded: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder)
     return loaded
 

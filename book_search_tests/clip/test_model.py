@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,43 @@ def test_pickled_weights_are_never_loaded(clip_folder: Path, tmp_path: Path) -> 
 
     with pytest.raises(ModelUnavailableError, match=r"no model\.safetensors"):
         load_clip(str(pickled))
+
+
+def test_weights_in_several_files_load_to_the_same_vectors(clip: Clip, clip_folder: Path, tmp_path: Path) -> None:
+    parts = shutil.copytree(clip_folder, tmp_path / "parts")
+    (parts / "model.safetensors").unlink()
+    clip.model.save_pretrained(parts, max_shard_size="20kB")
+    assert len(list(parts.glob("model-*.safetensors"))) > 1
+
+    loaded = load_clip(str(parts), device="cpu")
+
+    pictures, texts = [cover((200, 30, 90), (50, 75))], ["moon"]
+    np.testing.assert_allclose(loaded.encode_images(pictures), clip.encode_images(pictures), atol=1e-6)
+    np.testing.assert_allclose(loaded.encode_texts(texts), clip.encode_texts(texts), atol=1e-6)
+
+
+def test_a_pickle_and_a_program_beside_the_weights_are_never_touched(clip_folder: Path, tmp_path: Path) -> None:
+    folder, touched = shutil.copytree(clip_folder, tmp_path / "with-code"), tmp_path / "touched"
+    program = f"open({str(touched)!r}, 'w').close()"
+    (folder / "modeling_own.py").write_text(f"{program}\nclass Own: pass\n")
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Touching(str(touched))))
+    for name, own in (("config.json", "AutoModel"), ("tokenizer_config.json", "AutoTokenizer")):
+        said = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps(said | {"auto_map": {own: "modeling_own.Own"}}))
+
+    assert load_clip(str(folder), device="cpu").encode_texts(["moon"]).shape == (1, DIM)
+
+    assert not touched.exists()
+
+
+class Touching:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str, str]]:
+        return open, (self.path, "w")
 
 
 def test_a_model_that_reads_no_texts_is_refused(tmp_path: Path) -> None:

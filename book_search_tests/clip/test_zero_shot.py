@@ -139,3 +139,8 @@ def test_a_facets_file_that_cannot_be_used_is_named(text: str, complaint: str, t
 
     with pytest.raises(ValueError, match=complaint):
         load_facets(path)
+
+
+def test_a_facets_file_that_is_not_there_is_named_with_its_setting(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no facets file .*mine\.toml; BOOK_SEARCH_FACETS names it"):
+        load_facets(tmp_path / "mine.toml")

@@ -5,7 +5,7 @@ import pytest
 
 from book_search.index.connection import Connection
 from book_search.index.models import active_model
-from book_search.search.background import SAMPLE, Background, background, sample_vectors
+from book_search.search.background import SAMPLE, Background, background, background_sample, sample_vectors
 from book_search_tests.search.conftest import BOOKS, DIM
 
 
@@ -72,3 +72,21 @@ def test_a_large_table_is_sampled_by_pages(searching: Connection, monkeypatch: p
 
     assert covers == pytest.approx(BOOKS - 1, rel=0.05)  # the planner's estimate
     assert 0 < len(sample) <= 50 < SAMPLE
+
+
+def test_the_sample_is_read_once_for_a_build_and_again_for_the_next(searching: Connection) -> None:
+    model = active_model(searching)
+    assert model is not None
+    first, covers = background_sample(searching, model)
+    searching.execute("DELETE FROM cover_embedding_1 WHERE cover_id < 100")
+
+    kept, still = background_sample(searching, model)
+    searching.execute(
+        """INSERT INTO index_build (model, index_name, rebuilt, rows, rows_changed, seconds, recall)
+           SELECT model, index_name, false, rows - 100, rows_changed + 100, 0, 1 FROM index_build"""
+    )
+    read_again, now = background_sample(searching, model)
+
+    assert kept is first
+    assert (covers, still, now) == (BOOKS - 1, BOOKS - 1, BOOKS - 1 - 99)
+    np.testing.assert_array_equal(read_again, sample_vectors(searching, model)[0])

@@ -14,6 +14,7 @@ from rich.console import Console
 from book_search.clip.embeddings import ModelMismatchError
 from book_search.clip.encoder import Clip
 from book_search.clip.preprocessing import UndecodableImageError
+from book_search.clip.texts import LazyTexts
 from book_search.index.connection import Connection, connect
 from book_search.search.background import spread
 from book_search.search.engine import (
@@ -224,6 +225,34 @@ def test_a_query_of_another_model_is_refused(searching: Connection, clip: Clip) 
     with pytest.raises(ModelMismatchError, match="BOOK_SEARCH_MODEL"):
         checked_clip(searching, other)
     assert checked_clip(searching, clip) is clip
+
+
+def test_a_text_needs_only_the_half_that_reads_texts(searching: Connection, clip: Clip) -> None:
+    asked = Query(texts=["a ship"], avoids=["night"])
+    assert clip.texts is not None
+    half = LazyTexts(clip.description, lambda: clip.texts or clip)
+
+    results = search(searching, never, asked, load_texts=lambda: half)
+
+    whole = search(searching, lambda: clip, asked)
+    assert keys(results) == keys(whole)
+    assert [hit.fit for hit in results.hits] == pytest.approx([hit.fit for hit in whole.hits], abs=1e-4)
+
+
+def test_a_picture_beside_a_text_takes_the_whole_model_for_itself_alone(searching: Connection, clip: Clip) -> None:
+    half = LazyTexts(clip.description, lambda: clip.texts or clip)
+
+    results = search(searching, lambda: clip, Query(texts=["a ship"], images=[PICTURE]), load_texts=lambda: half)
+
+    assert keys(results) == keys(search(searching, lambda: clip, Query(texts=["a ship"], images=[PICTURE])))
+
+
+def test_another_model_is_refused_before_it_is_loaded(searching: Connection, clip: Clip) -> None:
+    identity = replace(clip.identity, revision="0" * 64)
+    half = LazyTexts(replace(clip.description, identity=identity), never)
+
+    with pytest.raises(ModelMismatchError, match="BOOK_SEARCH_MODEL"):
+        search(searching, never, Query(texts=["a ship"]), load_texts=lambda: half)
 
 
 def test_a_database_without_an_index_says_what_to_do(connection: Connection, server_dsn: str) -> None:

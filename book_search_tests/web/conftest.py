@@ -21,6 +21,7 @@ from book_search.lake import Lake, open_lake
 from book_search.search.engine import LoadClip
 from book_search.settings import load_settings
 from book_search.web.app import build_app
+from book_search.web.library import TextsOf
 from book_search_tests.clip.random_clip import cover, put_covers
 from book_search_tests.database import *  # noqa: F403
 from book_search_tests.search.conftest import PICTURE, clip, library, planted_dsn
@@ -86,9 +87,9 @@ class Browser:
 
 
 @contextmanager
-def serving(dsn: str, load_clip: LoadClip, lake: Lake) -> Iterator[Browser]:
+def serving(dsn: str, load_clip: LoadClip, lake: Lake, texts_of: TextsOf | None = None) -> Iterator[Browser]:
     """A server of this library on a free port, for the length of the block."""
-    app = build_app(load_settings(open_library_url="http://catalogue.example"), dsn, load_clip, lake)
+    app = build_app(load_settings(open_library_url="http://catalogue.example"), dsn, load_clip, lake, texts_of)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

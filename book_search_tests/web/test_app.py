@@ -12,9 +12,10 @@ import pytest
 
 from book_search.clip.encoder import Clip
 from book_search.clip.model import ModelUnavailableError, load_clip
+from book_search.clip.texts import LazyTexts
 from book_search.index.connection import connect
 from book_search.lake import Lake
-from book_search.search.engine import search
+from book_search.search.engine import LoadClip, search
 from book_search.search.query import Query
 from book_search_tests.clip.random_clip import cover, save_random_clip
 from book_search_tests.search.conftest import DIM, LIKE_PICTURE, SAME_WORK, SHIP, SHIP_BY_DAY, SHIP_BY_NIGHT, UNCOVERED
@@ -343,6 +344,46 @@ def test_many_ask_at_once(planted_dsn: str, tmp_path: Path, pictures_lake: Lake)
 
     # The folder's name and content are the planted model's, so its vectors are comparable.
     assert statuses == {200}
+    assert len(loads) == 1
+
+
+def test_a_question_in_words_waits_for_no_model_that_sees(planted_dsn: str, clip: Clip, pictures_lake: Lake) -> None:
+    loads: list[str] = []
+
+    def load() -> Clip:
+        loads.append("the whole")
+        return clip
+
+    def texts_of(load_whole: LoadClip) -> LazyTexts:
+        loads.append("its texts")
+        return LazyTexts(clip.description, lambda: clip.texts or load_whole())
+
+    with serving(planted_dsn, load, pictures_lake, texts_of) as browser:
+        texts = [browser.get("/api/search", q=f"a ship {n}").status for n in range(3)]
+        before = [*loads]
+        picture = browser.post("/api/search", PICTURE, q="a ship").status
+
+    assert [*texts, picture] == [200] * 4
+    assert before == ["its texts"]
+    assert loads == ["its texts", "the whole"]
+
+
+def test_a_model_whose_texts_cannot_be_had_alone_is_loaded_once(
+    planted_dsn: str, clip: Clip, pictures_lake: Lake
+) -> None:
+    loads: list[int] = []
+
+    def load() -> Clip:
+        loads.append(1)
+        return clip
+
+    def texts_of(load_whole: LoadClip) -> LazyTexts:
+        return LazyTexts(clip.description, load_whole)
+
+    with serving(planted_dsn, load, pictures_lake, texts_of) as browser:
+        statuses = [browser.get("/api/search", q="a ship").status, browser.post("/api/search", PICTURE).status]
+
+    assert statuses == [200, 200]
     assert len(loads) == 1
 
 
