@@ -95,8 +95,9 @@ COMMENT ON COLUMN embedding_model.rows_changed IS 'How many of its embeddings we
     'since a build of the index, it says that the build is current';
 COMMENT ON INDEX embedding_model_active IS 'No two models are active';
 
+-- No REFERENCES: a model is never deleted, and looking it up for each of millions of rows was a third of a load.
 CREATE TABLE IF NOT EXISTS cover_tag (
-    model integer NOT NULL REFERENCES embedding_model,
+    model integer NOT NULL,
     cover_id bigint NOT NULL,
     facet text NOT NULL,
     tag text NOT NULL,
@@ -104,6 +105,7 @@ CREATE TABLE IF NOT EXISTS cover_tag (
     template text NOT NULL,
     PRIMARY KEY (model, cover_id, facet, tag)
 );
+ALTER TABLE cover_tag DROP CONSTRAINT IF EXISTS cover_tag_model_fkey;  -- older ones had it
 CREATE INDEX IF NOT EXISTS cover_tag_tag ON cover_tag (model, facet, tag, cover_id);
 COMMENT ON TABLE cover_tag IS 'What a model sees on a cover, by zero-shot classification';
 COMMENT ON COLUMN cover_tag.model IS 'The model that said so; filters look at the active one';
@@ -140,17 +142,18 @@ CREATE TABLE IF NOT EXISTS index_build (
     seconds double precision NOT NULL,
     recall double precision NOT NULL
 );
-COMMENT ON TABLE index_build IS 'Every HNSW index that was built, or looked at again after changes, and found good';
+COMMENT ON TABLE index_build IS 'Every HNSW index that was built, or looked at again after changes, and found good: '
+    'what was found bad was never searched';
 COMMENT ON COLUMN index_build.build IS 'Counts the builds';
 COMMENT ON COLUMN index_build.built_at IS 'When';
 COMMENT ON COLUMN index_build.model IS 'Whose embeddings';
-COMMENT ON COLUMN index_build.index_name IS 'The index; none but the last of a model exists any more';
+COMMENT ON COLUMN index_build.index_name IS 'The index; none but the last of a model exists any more, and its table with it';
 COMMENT ON COLUMN index_build.rebuilt IS 'Whether the index was built then, or only verified';
 COMMENT ON COLUMN index_build.rows IS 'Embeddings in it';
 COMMENT ON COLUMN index_build.rows_changed IS 'embedding_model.rows_changed at that time';
 COMMENT ON COLUMN index_build.seconds IS 'What the building and the verification took';
-COMMENT ON COLUMN index_build.recall IS 'recall@10 of searches against exact ones, for embeddings drawn at random; searches '
-    'among 10,000 covers or fewer are exact';
+COMMENT ON COLUMN index_build.recall IS 'recall@10 of the graph itself against exact search, for embeddings drawn at '
+    'random, with the settings of nearest_covers() (which searches 10,000 covers or fewer exactly)';
 
 CREATE TABLE IF NOT EXISTS applied_sql (
     file text PRIMARY KEY,

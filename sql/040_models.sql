@@ -2,6 +2,9 @@
 --
 -- A table a model, not a partition: a partition's column has its parent's type, so halfvec without a size, which
 -- no HNSW index takes but through a cast in every query. The view cover_embedding shows them all as one.
+--
+-- Where much of a model's table changes, the loads go into a copy beside it, cover_embedding_<model>_next (green to its
+-- blue). It gets its index, is verified, and takes the searched one's name in one short transaction; the old one goes.
 SELECT set_config('search_path', format('book_search, %s, pg_temp', extnamespace::regnamespace), false)
 FROM pg_extension WHERE extname = 'vector';
 
@@ -76,6 +79,8 @@ BEGIN
     -- toast_tuple_target: the embedding stays in its row, where an exact scan reads it four times as fast.
     EXECUTE format('CREATE TABLE %I (cover_id bigint PRIMARY KEY, sha256 text NOT NULL, '
                    'embedding halfvec(%s) NOT NULL) WITH (toast_tuple_target = 8160)', embeddings, known.dim);
+    -- Of vectors the planner learns nothing, and looking at them is most of an ANALYZE.
+    EXECUTE format('ALTER TABLE %I ALTER COLUMN embedding SET STATISTICS 0', embeddings);
     EXECUTE format('COMMENT ON TABLE %I IS %L', embeddings,
                    format('Embeddings of covers by %s at %s', known.model_id, known.revision));
     EXECUTE format('COMMENT ON COLUMN %I.cover_id IS ''The cover''', embeddings);

@@ -24,10 +24,13 @@ DECLARE
     model embedding_model := checked_query(query, k, words);
     wanted book_filter := row(year_from, year_to, pages_from, pages_to, publisher, author, subject, tag);
     conditions text := filter_conditions(wanted);
-    asked tsquery := websearch_to_tsquery('simple', folded(coalesce(words, '')));
-    pool integer := greatest(60, 3 * k);
+    asked CONSTANT tsquery := CASE WHEN btrim(words) <> '' THEN websearch_to_tsquery('simple', folded(words)) END;
+    ranked CONSTANT integer := greatest(60, 3 * k);  -- works that the words put in order; more would hardly score
+    pool integer := ranked;
     ids bigint[] := '{}';
     cosines double precision[] := '{}';
+    named text[] := '{}';
+    relevances real[] := '{}';
     works integer;
 BEGIN
     -- Many covers may belong to one work: take more of them until k works are there, or no more covers.
@@ -41,6 +44,21 @@ BEGIN
         pool := pool * 4;
     END LOOP;
 
+    -- So with the words: a word that every book has is ranked, but not every book is sorted. Books that nothing sets
+    -- apart stand by their edition, so that an answer is the same each time.
+    pool := 4 * ranked;
+    WHILE numnode(asked) > 0 LOOP
+        EXECUTE format($q$
+            SELECT coalesce(array_agg(edition_key), '{}'), coalesce(array_agg(relevance), '{}'), count(DISTINCT work)
+            FROM (
+                SELECT b.edition_key, coalesce(b.work_key, b.edition_key) AS work, ts_rank_cd(b.words, $2) AS relevance
+                FROM book b WHERE b.words @@ $2 AND %s
+                ORDER BY relevance DESC, b.cover_id IS NULL, b.edition_key LIMIT $3) AS best $q$, conditions)
+        INTO named, relevances, works USING wanted, asked, pool;
+        EXIT WHEN works >= ranked OR cardinality(named) < pool;
+        pool := pool * 4;
+    END LOOP;
+
     -- Reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009), with its constant of 60.
     RETURN QUERY EXECUTE format($q$
         WITH near AS (
@@ -50,10 +68,9 @@ BEGIN
             ORDER BY work, c.cosine DESC, b.edition_key),
         named AS (
             SELECT DISTINCT ON (work) coalesce(b.work_key, b.edition_key) AS work, b.edition_key,
-                ts_rank_cd(b.words, $4) AS relevance
-            FROM book b
-            WHERE numnode($4) > 0 AND b.words @@ $4 AND %1$s
-            ORDER BY work, relevance DESC, b.cover_id IS NULL, b.edition_key),
+                w.relevance
+            FROM unnest($4, $8) AS w (edition_key, relevance) JOIN book b USING (edition_key)
+            ORDER BY work, w.relevance DESC, b.cover_id IS NULL, b.edition_key),
         by_cover AS (
             SELECT work, edition_key, row_number() OVER (ORDER BY cosine DESC, work) AS place FROM near),
         by_words AS (
@@ -69,7 +86,7 @@ BEGIN
             1 - (e.embedding <=> $7), f.vector_rank, f.words_rank, f.score
         FROM fused f JOIN book b USING (edition_key) LEFT JOIN %2$I e ON e.cover_id = b.cover_id
         ORDER BY f.score DESC, f.vector_rank, f.work $q$, conditions, 'cover_embedding_' || model.model)
-    USING wanted, ids, cosines, asked, pool, k, query;
+    USING wanted, ids, cosines, named, ranked, k, query, relevances;
 END $$;
 COMMENT ON FUNCTION search_books(
     halfvec, text, integer, integer, integer, integer, integer, text, text, text, text[]) IS

@@ -1,25 +1,30 @@
 """The rows of the index: books, and the covers, embeddings and tags of a range, from Arrow tables into Postgres.
 
 Knows which rows changed and writes only those, in one transaction: the result does not depend on what was there,
-and no reader sees a part of it. Knows nothing of files' places, nor of the HNSW index, which the rows keep alive.
+and no reader sees a part of it. Where so many embeddings change that a new index is cheaper than the live one's
+repair, they go into the model's next table, which `build_index` puts in place. Knows nothing of files' places.
 """
 
 import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from psycopg import sql
 
+from book_search.index.build import is_much
 from book_search.index.checks import check_bounds, check_sources, check_vectors
 from book_search.index.connection import Connection
 from book_search.index.copying import copy_embeddings, copy_rows
 from book_search.index.merging import (
     BATCH_ROWS,
     RowChanges,
+    a_row_once,
     analyze,
+    is_empty,
     missing_keys,
     one_at_a_time,
     remove_different,
@@ -27,6 +32,7 @@ from book_search.index.merging import (
     stage,
 )
 from book_search.index.models import EmbeddingModel, known_model
+from book_search.index.swap import has_next, hold_embeddings, loaded_table, open_next
 
 BOOK = {
     "edition_key": "text",
@@ -79,22 +85,17 @@ def load_books(conn: Connection, books: pa.Table | Path) -> RowChanges:
     Raises:
         ValueError: an edition key occurs twice.
     """
-    identity = {name: BOOK[name] for name in ("edition_key", "content_hash")}
     target = sql.Identifier("book")
     with conn.transaction():
         one_at_a_time(conn, "book", 0)
-        total = stage(conn, target, identity, ("edition_key",), _batches(books, list(identity)))
-        updated, deleted = remove_different(conn, target, identity, ("edition_key",), sql.SQL("true"))
-        missing = pa.array(missing_keys(conn, target, "edition_key"), pa.string())
-        changed = (
-            batch.filter(pc.is_in(batch.column("edition_key"), missing))
-            for batch in _batches(books, list(BOOK))
-            if len(missing)
-        )
-        written = copy_rows(conn, target, BOOK, _with_lists(changed))
-        conn.execute("DROP TABLE wanted")
-    analyze(conn, target, written + deleted)
-    return RowChanges(written - updated, updated, deleted, total - written)
+        if is_empty(conn, target, sql.SQL("true")):
+            with a_row_once():
+                rows = copy_rows(conn, target, BOOK, _with_lists(_batches(books, list(BOOK))))
+            changes = RowChanges(rows, 0, 0, 0)
+        else:
+            changes = _replace_books(conn, books)
+    analyze(conn, target, changes.changed)
+    return changes
 
 
 def load_range(
@@ -102,7 +103,8 @@ def load_range(
 ) -> dict[str, RowChanges]:
     """Make the rows of the covers in `bounds` equal to the three tables, in one transaction.
 
-    An embedding is rewritten only when its image's sha256 changed: within a model that is its identity.
+    An embedding is rewritten only when its image's sha256 changed: within a model that is its identity. Covers that
+    lost their picture lose what other models made of it, too.
 
     Args:
         conn: from `connect`.
@@ -125,25 +127,8 @@ def load_range(
         check_bounds(name, rows, bounds)
     check_vectors(embeddings, known)
     check_sources(embeddings, covers)
-    low, high = sql.Literal(bounds[0]), sql.Literal(bounds[1])
-    inside = sql.SQL("t.cover_id >= {} AND t.cover_id < {}").format(low, high)
-    tagged = tags.append_column("model", pa.repeat(pa.scalar(model, pa.int32()), tags.num_rows))
-    tag_key = ("model", "cover_id", "facet", "tag")
-    of_model = sql.SQL("{} AND t.model = {}").format(inside, sql.Literal(model))
-    with conn.transaction():
-        one_at_a_time(conn, "cover", bounds[0])
-        changes = {
-            "cover": replace_rows(conn, "cover", COVER, ("cover_id",), covers, inside),
-            "cover_embedding": _replace_embeddings(conn, known, embeddings, inside),
-            "cover_tag": replace_rows(conn, "cover_tag", TAG, tag_key, tagged, of_model),
-        }
-        # Last, since it makes other ranges wait until we commit.
-        conn.execute(
-            "UPDATE embedding_model SET rows_changed = rows_changed + %(n)s WHERE model = %(model)s AND %(n)s > 0",
-            {"n": changes["cover_embedding"].changed, "model": model},
-        )
-    for name, target in {"cover": "cover", "cover_embedding": known.table_name, "cover_tag": "cover_tag"}.items():
-        analyze(conn, sql.Identifier(target), changes[name].changed)
+    while (changes := _load_range(conn, model, bounds, covers, embeddings, tags)) is None:
+        open_next(conn, model)
     return changes
 
 
@@ -156,24 +141,107 @@ def load_funnel(conn: Connection, funnel: pa.Table) -> RowChanges:
         return replace_rows(conn, "filter_funnel", FUNNEL, ("dump_date", "position"), funnel, scope)
 
 
+def _replace_books(conn: Connection, books: pa.Table | Path) -> RowChanges:
+    """Compare by the digests, and send only what is missing."""
+    target, identity = sql.Identifier("book"), {name: BOOK[name] for name in ("edition_key", "content_hash")}
+    total = stage(conn, target, identity, ("edition_key",), _batches(books, list(identity)))
+    updated, deleted = remove_different(conn, target, identity, ("edition_key",), sql.SQL("true"))
+    missing = pa.array(missing_keys(conn, target, "edition_key"), pa.string())
+    changed = (
+        batch.filter(pc.is_in(batch.column("edition_key"), missing))
+        for batch in _batches(books, list(BOOK))
+        if len(missing)
+    )
+    written = copy_rows(conn, target, BOOK, _with_lists(changed))
+    conn.execute("DROP TABLE wanted")
+    return RowChanges(written - updated, updated, deleted, total - written)
+
+
+def _load_range(
+    conn: Connection, model: int, bounds: tuple[int, int], covers: pa.Table, embeddings: pa.Table, tags: pa.Table
+) -> dict[str, RowChanges] | None:
+    """The transaction of `load_range`; None, and nothing done, where the model needs its next table first."""
+    low, high = sql.Literal(bounds[0]), sql.Literal(bounds[1])
+    inside = sql.SQL("t.cover_id >= {} AND t.cover_id < {}").format(low, high)
+    tagged = tags.append_column("model", pa.repeat(pa.scalar(model, pa.int32()), tags.num_rows))
+    tag_key = ("model", "cover_id", "facet", "tag")
+    of_model = sql.SQL("{} AND t.model = {}").format(inside, sql.Literal(model))
+    changes: dict[str, RowChanges] | None = None
+    with conn.transaction() as transaction:
+        hold_embeddings(conn, alone=False)
+        one_at_a_time(conn, "cover", bounds[0])
+        known = known_model(conn, model)
+        table = loaded_table(conn, known)
+        embedded = _replace_embeddings(conn, known, table, embeddings, inside)
+        if embedded is None:
+            raise psycopg.Rollback(transaction)
+        changes = {
+            "cover": replace_rows(conn, "cover", COVER, ("cover_id",), covers, inside),
+            "cover_embedding": embedded,
+            "cover_tag": replace_rows(conn, "cover_tag", TAG, tag_key, tagged, of_model),
+        }
+        _forget_in_other_models(conn, model, inside)
+        _count_changes(conn, model, embedded.changed)
+    if changes:
+        analyze(conn, sql.Identifier("cover"), changes["cover"].changed)
+        analyze(conn, sql.Identifier("cover_tag"), changes["cover_tag"].changed)
+        if table == known.table:  # build_index does it with the next one
+            analyze(conn, table, embedded.changed)
+    return changes
+
+
 def _replace_embeddings(
-    conn: Connection, model: EmbeddingModel, embeddings: pa.Table, scope: sql.Composable
-) -> RowChanges:
+    conn: Connection, model: EmbeddingModel, table: sql.Identifier, embeddings: pa.Table, scope: sql.Composable
+) -> RowChanges | None:
     """The same for embeddings, of which only the digests are compared and only the missing ones sent.
 
     A changed one is removed and written anew, never updated in place: an index built over rows that were moved
     within their page could not be used by its own transaction, which verifies it (pg_index.indcheckxmin).
     """
+    if is_empty(conn, table, scope):
+        if embeddings.num_rows and table == model.table and is_much(conn, model, writing=embeddings.num_rows):
+            return None
+        with a_row_once():
+            return RowChanges(copy_embeddings(conn, table, embeddings), 0, 0, 0)
     identity = {"cover_id": "int8", "sha256": "text"}
-    total = stage(conn, model.table, identity, ("cover_id",), embeddings.to_batches(BATCH_ROWS))
-    updated, deleted = remove_different(conn, model.table, identity, ("cover_id",), scope)
-    missing = pa.array(missing_keys(conn, model.table, "cover_id"), pa.int64())
+    total = stage(conn, table, identity, ("cover_id",), embeddings.to_batches(BATCH_ROWS))
+    updated, deleted = remove_different(conn, table, identity, ("cover_id",), scope)
+    missing = pa.array(missing_keys(conn, table, "cover_id"), pa.int64())
+    if table == model.table:
+        if len(missing) and is_much(conn, model, writing=len(missing)):
+            return None
+    else:  # a cover that went is not found from now on, though the rest of what is searched waits for the swap
+        forgotten = sql.SQL(
+            "DELETE FROM {} t WHERE {} AND NOT EXISTS (SELECT FROM wanted w WHERE w.cover_id = t.cover_id)"
+        )
+        conn.execute(forgotten.format(model.table, scope))
     written = 0
     if len(missing):
         changed = embeddings.filter(pc.is_in(embeddings.column("cover_id"), missing))
-        written = copy_embeddings(conn, model.table, changed)
+        written = copy_embeddings(conn, table, changed)
     conn.execute("DROP TABLE wanted")
     return RowChanges(written - updated, updated, deleted, total - written)
+
+
+def _forget_in_other_models(conn: Connection, model: int, scope: sql.Composable) -> None:
+    """Remove the embeddings and tags of covers without a picture in `scope`: it may have had to be taken down."""
+    gone = sql.SQL("{} AND NOT EXISTS (SELECT FROM cover c WHERE c.cover_id = t.cover_id AND c.sha256 IS NOT NULL)")
+    others = conn.execute("SELECT model FROM embedding_model WHERE model <> %s", [model]).fetchall()
+    for (other,) in others:
+        known = known_model(conn, other)
+        removed = 0
+        for table in (known.table, known.next_table) if has_next(conn, known) else (known.table,):
+            removed = conn.execute(sql.SQL("DELETE FROM {} t WHERE {}").format(table, gone.format(scope))).rowcount
+        _count_changes(conn, other, removed)
+    conn.execute(
+        sql.SQL("DELETE FROM cover_tag t WHERE t.model <> {} AND {}").format(sql.Literal(model), gone.format(scope))
+    )
+
+
+def _count_changes(conn: Connection, model: int, changed: int) -> None:
+    """Have a model's next build know of them; the last thing a load does, as other ranges wait for it to commit."""
+    if changed:
+        conn.execute("UPDATE embedding_model SET rows_changed = rows_changed + %s WHERE model = %s", [changed, model])
 
 
 def _batches(source: pa.Table | Path, columns: list[str]) -> Iterator[pa.RecordBatch]:

@@ -4,7 +4,8 @@ Knows keys, columns and scopes; nothing of what the tables mean. The functions r
 through a temporary table `wanted`, one at a time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -15,6 +16,7 @@ from book_search.index.connection import Connection
 from book_search.index.copying import copy_rows
 
 BATCH_ROWS = 10_000
+STALE = 1  # times a table's rows as last analyzed, new or changed: the planner may be off by as much
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,9 @@ def replace_rows(
 ) -> RowChanges:
     """Make the rows of `table` in `scope` (a condition on t) equal to `rows`, comparing all columns."""
     target = sql.Identifier(table)
+    if is_empty(conn, target, scope):
+        with a_row_once():
+            return RowChanges(copy_rows(conn, target, types, rows.to_batches(BATCH_ROWS)), 0, 0, 0)
     total = stage(conn, target, types, key, rows.to_batches(BATCH_ROWS))
     updated, deleted = remove_different(conn, target, types, key, scope)
     written = conn.execute(
@@ -51,6 +56,22 @@ def replace_rows(
     ).rowcount
     conn.execute("DROP TABLE wanted")
     return RowChanges(written - updated, updated, deleted, total - written)
+
+
+def is_empty(conn: Connection, target: sql.Composable, scope: sql.Composable) -> bool:
+    """Whether the table has no row in `scope`: then there is nothing to compare with."""
+    row = conn.execute(sql.SQL("SELECT EXISTS (SELECT FROM {} t WHERE {})").format(target, scope)).fetchone()
+    assert row is not None
+    return not row[0]
+
+
+@contextmanager
+def a_row_once() -> Iterator[None]:
+    """What Postgres says of a key that comes twice, as the ValueError that the loads promise."""
+    try:
+        yield
+    except psycopg.errors.UniqueViolation as error:
+        raise ValueError(f"a row occurs twice: {error.diag.message_detail}") from None
 
 
 def stage(
@@ -69,10 +90,8 @@ def stage(
         )
     )
     rows = copy_rows(conn, sql.Identifier("wanted"), types, batches)
-    try:
+    with a_row_once():
         conn.execute(sql.SQL("ALTER TABLE wanted ADD PRIMARY KEY ({})").format(keys))
-    except psycopg.errors.UniqueViolation as error:
-        raise ValueError(f"a row occurs twice: {error.diag.message_detail}") from None
     conn.execute("ANALYZE wanted")
     return rows
 
@@ -114,6 +133,14 @@ def one_at_a_time(conn: Connection, table: str, part: int) -> None:
 
 
 def analyze(conn: Connection, target: sql.Composable, changed: int) -> None:
-    """Have the planner know the new rows now, not when autovacuum comes by."""
-    if changed:
+    """Have the planner know the new rows now, not when autovacuum comes by, if they are a good part of the table."""
+    if not changed:
+        return
+    row = conn.execute(
+        """SELECT pg_relation_size(oid) > (1 + %(stale)s) * relpages * current_setting('block_size')::bigint
+               OR reltuples < 0 OR %(changed)s > %(stale)s * reltuples
+           FROM pg_class WHERE oid = %(table)s::regclass""",
+        {"stale": STALE, "changed": changed, "table": target.as_string(conn)},
+    ).fetchone()
+    if row is not None and row[0]:
         conn.execute(sql.SQL("ANALYZE {}").format(target))

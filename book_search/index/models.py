@@ -30,6 +30,15 @@ class EmbeddingModel:
     def table_name(self) -> str:
         return f"cover_embedding_{self.model}"
 
+    @property
+    def next_table(self) -> sql.Identifier:
+        """What its table will be, where much of it changes: see `swap`."""
+        return sql.Identifier(self.next_name)
+
+    @property
+    def next_name(self) -> str:
+        return f"{self.table_name}_next"
+
 
 def register_model(conn: Connection, model_id: str, revision: str, preprocessing: str, dim: int, template: str) -> int:
     """The number of a model; a new one gets its table. It becomes active by `build_index` alone.

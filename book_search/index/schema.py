@@ -88,14 +88,29 @@ def check_server(conn: Connection) -> None:
             "this server does not have pgvector; install version 0.8.4 or newer (https://github.com/pgvector/pgvector)"
         )
     version = installed or available
-    number = tuple(int(part) for part in version.split("."))
-    mend = "; update it, then: ALTER EXTENSION vector UPDATE" if installed else "; install a newer one"
-    if number < REFUSED_BELOW:
+    if _number(version) < REFUSED_BELOW:
         raise UnfitServerError(
-            f"pgvector {version} can write beyond its buffer in a parallel HNSW build (CVE-2026-3172){mend}"
+            f"pgvector {version} can write beyond its buffer in a parallel HNSW build (CVE-2026-3172){_mend(installed)}"
         )
-    if number < WARNED_BELOW:
-        log.warning("pgvector %s can damage an HNSW index when it is vacuumed%s", version, mend)
+    if danger := pgvector_danger(conn):
+        log.warning("%s", danger)
+
+
+def pgvector_danger(conn: Connection) -> str:
+    """What this version of pgvector may do, where it is one that serves but had better be newer; else nothing."""
+    installed, available = _pgvector(conn)
+    version = installed or available
+    if not version or _number(version) >= WARNED_BELOW:
+        return ""
+    return f"pgvector {version} can damage an HNSW index when it is vacuumed{_mend(installed)}"
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
+
+
+def _mend(installed: str) -> str:
+    return "; update it, then: ALTER EXTENSION vector UPDATE" if installed else "; install a newer one"
 
 
 def _pgvector(conn: Connection) -> tuple[str, str]:

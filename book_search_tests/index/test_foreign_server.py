@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from book_search.index import build
 from book_search.index.binaries import postgres_binary, server_account
 from book_search.index.build import build_index
 from book_search.index.connection import DatabaseUnreachableError, connect
@@ -83,6 +84,27 @@ def test_an_owner_without_other_rights_applies_loads_builds_and_searches(foreign
     assert reader == (None,)
     with psycopg.connect(owner_dsn) as plain:
         assert plain.execute("SELECT edition_key FROM similar_books('OL3M', 1)").fetchone() == found[1]
+
+
+def test_a_parallel_build_without_room_in_shared_memory_is_done_by_one_process(
+    foreign: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = draw_library(300, dim=8)
+    with psycopg.connect(f"postgresql://{foreign}/postgres", autocommit=True) as boss:
+        boss.execute("CREATE DATABASE crowded")
+        boss.execute("ALTER DATABASE crowded SET min_parallel_table_scan_size = 0")  # or so few rows get no worker
+    monkeypatch.setattr(build, "build_memory", lambda *_: (2**40, 2))  # more than any /dev/shm
+
+    with connect(f"postgresql://{foreign}/crowded") as conn:
+        apply_sql(conn)
+        model = register(conn, dim=8)
+        load_range(conn, model, (0, 1000), rows.covers, rows.embeddings, rows.tags)
+        built = build_index(conn, model)
+    with psycopg.connect(f"postgresql://{foreign}/postgres", autocommit=True) as boss:
+        boss.execute("DROP DATABASE crowded")
+
+    assert "No room for a parallel build (could not resize shared memory segment" in caplog.text
+    assert (built.rebuilt, built.rows) == (True, 300)
 
 
 def test_the_reader_comes_when_somebody_who_may_applies_the_files(foreign: str, owner_dsn: str) -> None:

@@ -111,8 +111,20 @@ def test_a_range_touches_no_other_range_and_no_other_model(connection: Connectio
     load_range(connection, model, (100_000, 200_000), *nothing)
     assert _counts(connection) == [(model, 50, 50), (other, 50, 50)]
 
-    load_range(connection, model, BOUNDS, *nothing)
+    load_range(connection, model, BOUNDS, small.covers, *nothing[1:])
     assert _counts(connection) == [(other, 50, 50)]
+
+
+def test_what_other_models_made_of_a_picture_goes_with_the_picture(connection: Connection, small: Library) -> None:
+    model, other = register(connection, dim=8), register(connection, dim=8, model_id="other")
+    _load(connection, model, small)
+    _load(connection, other, small)
+    rest = small.without_row(0)
+
+    _load(connection, model, rest)
+
+    assert _counts(connection) == [(model, 49, 49), (other, 49, 49)]
+    assert connection.execute("SELECT rows_changed FROM embedding_model ORDER BY model").fetchall() == [(51,), (51,)]
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, 0.0, 1.1])
@@ -141,7 +153,7 @@ def test_rows_that_do_not_belong_are_refused_with_a_reason(connection: Connectio
         load_range(connection, model, (0, 40), small.covers, small.embeddings, small.tags)
     with pytest.raises(ValueError, match="1 embeddings were made of other images than the ledger has, such as cover 5"):
         load_range(connection, model, BOUNDS, refetched, small.embeddings, small.tags)
-    with pytest.raises(ValueError, match=r"a row occurs twice: Key \(cover_id\)=\(0\) is duplicated"):
+    with pytest.raises(ValueError, match=r"a row occurs twice: Key \(cover_id\)=\(0\)"):
         load_range(connection, model, BOUNDS, twice, small.embeddings, small.tags)
     with pytest.raises(LookupError, match="knows no embedding model 99"):
         _load(connection, 99, small)

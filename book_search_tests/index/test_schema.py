@@ -102,6 +102,32 @@ def test_the_reader_searches_and_nothing_else(library_dsn: str, library: Library
                 reader.execute(forbidden)
 
 
+def test_the_reader_sees_no_other_schema(library_dsn: str) -> None:
+    with connect(library_dsn) as owner:
+        owner.execute("CREATE SCHEMA private; CREATE TABLE private.letters (); CREATE TABLE public.letters ()")
+        owner.execute("CREATE FUNCTION private.secret() RETURNS int LANGUAGE sql RETURN 1")
+        try:
+            with connect(make_conninfo(library_dsn, user="book_search_reader")) as reader:
+                for forbidden in (
+                    "SELECT * FROM private.letters",
+                    "SELECT private.secret()",
+                    "SELECT * FROM public.letters",
+                    "SELECT pg_read_file('postgresql.conf')",
+                    "COPY (SELECT 1) TO PROGRAM 'true'",
+                    "SELECT * FROM pg_authid",
+                    "SET ROLE postgres",
+                ):
+                    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                        reader.execute(forbidden)
+                seen = reader.execute(
+                    """SELECT DISTINCT table_schema FROM information_schema.tables
+                       WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"""
+                ).fetchall()
+                assert seen == [("book_search",)]
+        finally:
+            owner.execute("DROP SCHEMA private CASCADE; DROP TABLE public.letters")
+
+
 def test_a_slow_query_of_the_reader_is_cancelled(library_dsn: str) -> None:
     dsn = make_conninfo(library_dsn, user="book_search_reader", options="-c statement_timeout=50ms")
     with connect(dsn) as reader, pytest.raises(psycopg.errors.QueryCanceled):

@@ -117,6 +117,38 @@ def test_vector_and_words_are_fused_by_their_ranks(searching: Connection, librar
     assert by_words["cosine"] == pytest.approx(float(library.vectors[9999] @ library.vectors[5]), abs=2e-3)
 
 
+def test_a_word_that_every_book_has_still_finds_as_many_works_as_are_asked_for(
+    searching: Connection, library: Library
+) -> None:
+    searching.execute("UPDATE book SET work_key = 'OL1W', title = 'Ship ship ship' WHERE cover_id < 500")
+
+    rows = _rows(searching, "search_books(NULL::text, 'ship', 20)")
+
+    assert rows[0][:2] == ("OL0M", "OL1W")
+    assert [row[8] for row in rows] == list(range(1, 21))
+    assert len({row[1] for row in rows}) == 20
+
+
+def test_a_hit_by_words_shows_the_edition_that_has_them_best(searching: Connection) -> None:
+    searching.execute("UPDATE book SET work_key = 'OL9W' WHERE edition_key IN ('OL7M', 'OL8M', 'OL9M')")
+    searching.execute("UPDATE book SET description = 'A lighthouse.' WHERE edition_key IN ('OL7M', 'OL9M')")
+    searching.execute("UPDATE book SET title = 'Lighthouse' WHERE edition_key = 'OL8M'")
+    searching.execute("UPDATE book SET subjects = '{Lighthouse}' WHERE edition_key = 'OL20M'")
+
+    rows = _rows(searching, "search_books(NULL::text, 'lighthouse')")
+
+    assert [(row[0], row[8]) for row in rows] == [("OL8M", 1), ("OL20M", 2)]
+
+
+def test_a_search_without_words_says_nothing_of_words(searching: Connection, library: Library) -> None:
+    notices: list[str] = []
+    searching.add_notice_handler(lambda notice: notices.append(str(notice.message_primary)))
+
+    _rows(searching, "search_books(%s)", library.literal(5))
+
+    assert notices == []
+
+
 def test_words_that_match_nothing_take_nothing_away(searching: Connection, library: Library) -> None:
     without = _rows(searching, "search_books(%s)", library.literal(5))
 
