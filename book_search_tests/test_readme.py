@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from book_search.cli.main import COMMANDS, cli
 from book_search.defs.build import build_definitions
+from book_search.openlibrary.ledger import STATUSES
 from book_search.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -53,10 +54,17 @@ def test_every_asset_job_sensor_and_schedule_in_the_readme_exists() -> None:
     repository = definitions.get_repository_def()
     known = {spec.key.to_user_string() for spec in definitions.resolve_all_asset_specs()}
     known |= {each.name for each in [*repository.get_all_jobs(), *repository.sensor_defs, *repository.schedule_defs]}
-    road = README[README.index("## The road") : README.index("## SQL")]
+    road = README[README.index("## The road") : README.index("## Covers: ")]
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", road)) - {"retry_statuses"}
     assert named <= known
     assert {spec.key.to_user_string() for spec in definitions.resolve_all_asset_specs()} <= known
+
+
+def test_every_status_and_sensor_in_the_part_on_covers_exists() -> None:
+    sensors = {each.name for each in build_definitions().get_repository_def().sensor_defs}
+    named = set(re.findall(r"`([a-z]+(?:_[a-z]+)*)`", README[README.index("## Covers: ") : README.index("## SQL")]))
+    assert set(STATUSES) <= named
+    assert named <= {*STATUSES, *sensors, "covers"}
 
 
 def test_every_file_that_the_readme_links_to_is_there() -> None:
