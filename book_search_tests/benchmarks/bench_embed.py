@@ -121,6 +121,8 @@ def compete(
 
 def with_cosines(results: Mapping[str, Result | str], folder: Path) -> dict[str, Result | str]:
     """The results, with each contender's smallest cosine to the reference's vectors where it kept its own."""
+    if not isinstance(results.get(REFERENCE), Result):
+        return dict(results)
     expected = np.load(folder / "vectors" / f"{REFERENCE}.npy")
     compared: dict[str, Result | str] = {}
     for name, result in results.items():

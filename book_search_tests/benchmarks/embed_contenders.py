@@ -147,10 +147,10 @@ HERE: dict[str, Callable[[Path, int], Figures]] = {
 ELSEWHERE: dict[str, Callable[[Path, int], Figures]] = {
     "sentence-transformers": sentence_transformers,
     "open_clip-fp32": open_clip("fp32"),
-    "open_clip-bf16": open_clip("amp_bf16"),
+    "open_clip-bf16": open_clip("bf16"),
     "onnxruntime-fp32": onnxruntime("fp32"),
     "onnxruntime-int8": onnxruntime("int8"),
-    "openvino-fp32": openvino("f32"),
+    "openvino-fp32": openvino("fp32"),
     "openvino-bf16": openvino("bf16"),
 }
 

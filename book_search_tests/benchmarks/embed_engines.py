@@ -52,8 +52,7 @@ def open_clip(precision: str) -> Callable[[Path, int], Figures]:
 
         @torch.inference_mode()
         def forward(prepared: list[Any]) -> np.ndarray:
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision.startswith("amp")):
-                found = model.encode_image(torch.stack(prepared).to(dtype))
+            found = model.encode_image(torch.stack(prepared).to(dtype))
             return np.asarray(torch.nn.functional.normalize(found.float(), dim=-1))
 
         return beside(folder, count, None, prepare, forward)
@@ -92,7 +91,10 @@ def openvino(precision: str) -> Callable[[Path, int], Figures]:
         prepare, half = _prepared(folder)
         example = torch.zeros(1, 3, 224, 224)
         model = library.convert_model(half, example_input=example, input=[-1, 3, 224, 224])
-        hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
+        hints = {
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32"}.get(precision, precision),
+            "PERFORMANCE_HINT": "THROUGHPUT",
+        }
         compiled = library.compile_model(model, "CPU", hints)
         lanes = compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
         requests = [compiled.create_infer_request() for _ in range(lanes)]
