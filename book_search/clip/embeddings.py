@@ -29,7 +29,6 @@ __all__ = ["EmbedReport", "ModelMismatchError", "embed_range", "embeddings_folde
 
 Progress = Callable[[int, int | None], None]
 
-PICTURES_READ = 256  # rows of a covers file held in memory at once, with their bytes
 NORM_TOLERANCE = 1e-3  # of a unit vector in float16: each number is within 2**-11 of itself
 ENGINE = b"book_search.engine"  # in the file's metadata: the way that its newest vectors took; no part of the identity
 UNDECODABLE = b"book_search.undecodable"  # in the file's metadata: sha256 -> reason, so that none is tried again
@@ -229,8 +228,12 @@ def _embed(
 
     def pictures() -> Iterator[bytes]:
         with lake.parquet(covers_path) as file:
-            for part in file.iter_batches(PICTURES_READ, columns=["sha256", "image"]):
-                for sha, image in zip(part["sha256"].to_pylist(), part["image"], strict=True):
+            for group in range(file.num_row_groups):  # one at a time: `iter_batches` keeps all of them in memory
+                shas = file.read_row_group(group, columns=["sha256"])["sha256"].to_pylist()
+                if wanted.isdisjoint(shas):
+                    continue
+                images = file.read_row_group(group, columns=["image"])["image"]
+                for sha, image in zip(shas, images, strict=True):
                     if sha in wanted and image.is_valid and sha not in seen:
                         seen.add(sha)
                         order.append(sha)
