@@ -18,7 +18,7 @@ import numpy as np
 from book_search_tests.benchmarks.search_contest import Contender, K, Search, run_and_print
 
 LINKS, WIDTH = 16, 64
-WIDTHS = (10, 20, 40, 80, 120, 200, 400, 800)
+WIDTHS = (10, 20, 40, 80, 120, 160, 200, 280, 400, 800)
 
 
 class Hnswlib:
@@ -94,7 +94,7 @@ class Usearch:
 class LanceDb:
     """LanceDB with IVF_HNSW_SQ, its index for recall and speed; one partition, and refined by the true vectors."""
 
-    settings = (20, 40, 80, 120, 200, 400)
+    settings = (20, 40, 80, 120, 160, 200, 280, 400)
     processes = False
 
     def build(self, vectors: np.ndarray) -> None:

@@ -17,7 +17,7 @@ from book_search.index.models import active_model
 from book_search_tests.benchmarks.filtered_books import draw_books, load_filtered
 from book_search_tests.benchmarks.search_contest import Contender, K, Search, run_and_print
 
-WIDTHS = (10, 20, 40, 80, 120, 200, 400, 800)
+WIDTHS = (10, 20, 40, 80, 120, 160, 200, 280, 400, 800)
 
 
 class Postgres:
@@ -32,7 +32,7 @@ class Postgres:
         self.dsn = dsn
         self.table = "contest_" + name.replace("-", "_")
 
-    def build(self, vectors: np.ndarray) -> None:
+    def build(self, vectors: np.ndarray) -> bool | None:
         kind, table = sql.SQL(self.column), sql.Identifier(self.table)
         with connect(self.dsn) as conn:
             conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
@@ -45,9 +45,11 @@ class Postgres:
                 copy.set_types(["int4", self.column])
                 for row, vector in enumerate(vectors):
                     copy.write_row((row, self.value(vector)))
-            conn.execute("SET maintenance_work_mem = '1GB'")
+            memory = f"{max(1024, len(vectors) * 4096 // 2**20)}MB"  # more than the graph of float32 takes
+            conn.execute(sql.SQL("SET maintenance_work_mem = {}").format(sql.Literal(memory)))
             self.index(conn.execute, vectors.shape[1])
             conn.execute(sql.SQL("VACUUM ANALYZE {}").format(table))
+        return None
 
     def index(self, execute: object, dim: int) -> None:
         assert callable(execute)
@@ -124,10 +126,12 @@ class Exact(Postgres):
 class Ours(Postgres):
     """nearest_covers, on our tables with their books; the width is set on the function."""
 
-    def build(self, vectors: np.ndarray) -> None:
+    def build(self, vectors: np.ndarray) -> bool | None:
         with connect(self.dsn) as conn:
-            if active_model(conn) is None:
-                load_filtered(conn, draw_books(np.asarray(vectors)))
+            if active_model(conn) is not None:
+                return False
+            load_filtered(conn, draw_books(np.asarray(vectors)))
+        return None
 
     def client(self, setting: int) -> Search:
         with connect(self.dsn) as conn:

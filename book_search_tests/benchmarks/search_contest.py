@@ -39,8 +39,8 @@ class Contender(Protocol):
     settings: tuple[int, ...]
     processes: bool
 
-    def build(self, vectors: np.ndarray) -> None:
-        """Make it ready; called once, before any client."""
+    def build(self, vectors: np.ndarray) -> bool | None:
+        """Make it ready; called once, before any client. False where it stood ready from an earlier run."""
 
     def client(self, setting: int) -> Search:
         """What one client calls to search at a width: a unit vector float32 [dim] in, row numbers out, best first."""
@@ -70,11 +70,11 @@ class Rate:
 
 
 def run_contender(contender: Contender, folder: Path) -> dict[str, Any]:
-    """Everything measured of a contender, ready for JSON: `build` seconds, `settings`, `rates`."""
+    """Everything measured of a contender, ready for JSON: `build` seconds (None: built before), `settings`, `rates`."""
     vectors = np.load(folder / "vectors.npy", mmap_mode="r")
     started = time.perf_counter()
-    contender.build(vectors)
-    build = time.perf_counter() - started
+    kept = contender.build(vectors) is False
+    build = None if kept else time.perf_counter() - started
     settings: list[Setting] = []
     rates: list[Rate] = []
     for kind in KINDS:
