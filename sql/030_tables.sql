@@ -106,7 +106,10 @@ CREATE TABLE IF NOT EXISTS cover_tag (
     PRIMARY KEY (model, cover_id, facet, tag)
 );
 ALTER TABLE cover_tag DROP CONSTRAINT IF EXISTS cover_tag_model_fkey;  -- older ones had it
-CREATE INDEX IF NOT EXISTS cover_tag_tag ON cover_tag (model, facet, tag, cover_id);
+-- Ordered by what a filter asks for alone: with all four columns in its order it made loading tags a third slower, and
+-- found none sooner (it is read without its table all the same, and a cover's own tags are in the primary key).
+CREATE INDEX IF NOT EXISTS cover_tag_of_model ON cover_tag (model, tag) INCLUDE (cover_id, facet);
+DROP INDEX IF EXISTS cover_tag_tag;  -- that one
 COMMENT ON TABLE cover_tag IS 'What a model sees on a cover, by zero-shot classification';
 COMMENT ON COLUMN cover_tag.model IS 'The model that said so; filters look at the active one';
 COMMENT ON COLUMN cover_tag.cover_id IS 'The cover';
@@ -114,7 +117,7 @@ COMMENT ON COLUMN cover_tag.facet IS 'The question, such as colour';
 COMMENT ON COLUMN cover_tag.tag IS 'The answer, such as blue; the filter tag is written colour:blue';
 COMMENT ON COLUMN cover_tag.probability IS 'Of this answer among the facet''s answers, 0 to 1';
 COMMENT ON COLUMN cover_tag.template IS 'The sentence that the answer was put in';
-COMMENT ON INDEX cover_tag_tag IS 'Filter tag';
+COMMENT ON INDEX cover_tag_of_model IS 'Filter tag';
 
 CREATE TABLE IF NOT EXISTS filter_funnel (
     dump_date date NOT NULL,

@@ -17,6 +17,9 @@ BEGIN
     FOR stale IN
         SELECT oid::regprocedure FROM pg_proc
         WHERE pronamespace = 'book_search'::regnamespace AND prokind = 'f' AND provolatile <> 'i'
+            AND NOT EXISTS (  -- an extension's, which somebody put into our schema
+                SELECT FROM pg_depend
+                WHERE classid = 'pg_proc'::regclass AND objid = pg_proc.oid AND deptype = 'e')
     LOOP
         EXECUTE format('DROP FUNCTION %s', stale);
     END LOOP;
@@ -39,7 +42,7 @@ COMMENT ON FUNCTION show_embeddings() IS
     'Makes the view cover_embedding anew from the tables of all models. Example: SELECT show_embeddings()';
 
 SELECT show_embeddings();
-COMMENT ON VIEW cover_embedding IS 'The covers'' embeddings by every model; each model''s lie in cover_embedding_<model>';
+COMMENT ON VIEW cover_embedding IS 'The covers'' embeddings by every model; each one''s lie in cover_embedding_<model>';
 COMMENT ON COLUMN cover_embedding.model IS 'The model: see embedding_model';
 COMMENT ON COLUMN cover_embedding.cover_id IS 'The cover';
 COMMENT ON COLUMN cover_embedding.sha256 IS 'The digest of the image that was embedded';

@@ -30,6 +30,9 @@ DECLARE
     conditions text[] := '{}';
     each text;
 BEGIN
+    IF greatest(length((wanted).publisher), length((wanted).author), length((wanted).subject)) > 10000 THEN
+        RAISE EXCEPTION 'a filter has more than 10,000 characters' USING ERRCODE = 'program_limit_exceeded';
+    END IF;
     -- Only what is asked goes into the query, so that the planner sees a plain condition that an index may serve.
     -- The values stay behind as fields of the parameter $1: nothing of them gets into the text.
     IF (wanted).year_from IS NOT NULL THEN conditions := conditions || 'b.publish_year >= ($1).year_from'::text; END IF;

@@ -6,7 +6,13 @@ DROP TYPE IF EXISTS found_cover;
 CREATE TYPE found_cover AS (
     cover_id bigint, cosine double precision, sha256 text, width integer, height integer, source_url text
 );
-COMMENT ON TYPE found_cover IS 'A cover that a search found; cosine is its likeness to the query, -1 to 1';
+COMMENT ON TYPE found_cover IS 'A cover that a search found';
+COMMENT ON COLUMN found_cover.cover_id IS 'The cover: see table cover';
+COMMENT ON COLUMN found_cover.cosine IS 'Its likeness to the query, -1 to 1';
+COMMENT ON COLUMN found_cover.sha256 IS 'The digest of its image, hexadecimal';
+COMMENT ON COLUMN found_cover.width IS 'Width in pixels';
+COMMENT ON COLUMN found_cover.height IS 'Height in pixels';
+COMMENT ON COLUMN found_cover.source_url IS 'Where the image came from';
 
 -- Three ways, chosen here and not by the planner, to whom a distance of 512 numbers costs as much as one of integers:
 --   exact    up to 10,000 covers, or books that pass the filter: every one is compared. At 70,000 covers a filter that
@@ -91,6 +97,10 @@ BEGIN
     END IF;
     IF query IS NULL AND coalesce(btrim(words), '') = '' THEN
         RAISE EXCEPTION 'there is nothing to search for: the query is NULL' USING ERRCODE = 'null_value_not_allowed';
+    END IF;
+    IF length(words) > 10000 THEN  -- some more, and the words' query would be too deep for Postgres' stack
+        RAISE EXCEPTION 'the words have % characters, and 10,000 are the most', length(words)
+            USING ERRCODE = 'program_limit_exceeded';
     END IF;
     IF vector_dims(query) <> found.dim THEN
         RAISE EXCEPTION 'the query has % numbers, but the active model % has %',

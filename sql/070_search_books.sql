@@ -8,9 +8,16 @@ CREATE TYPE found_book AS (
     cosine double precision, vector_rank bigint, words_rank bigint, score double precision
 );
 COMMENT ON TYPE found_book IS 'A book that a search found, and the parts of its score: 1 / (60 + rank) for each rank';
+COMMENT ON COLUMN found_book.edition_key IS 'The edition whose cover is nearest, or which has the words best';
+COMMENT ON COLUMN found_book.work_key IS 'The work, which is found once; NULL where the edition stands alone';
+COMMENT ON COLUMN found_book.title IS 'The edition''s title';
+COMMENT ON COLUMN found_book.authors IS 'The names of the authors, in order';
+COMMENT ON COLUMN found_book.publish_year IS 'The edition''s year of publication';
+COMMENT ON COLUMN found_book.cover_id IS 'The edition''s cover, if any';
 COMMENT ON COLUMN found_book.cosine IS 'The likeness of its cover to the query, -1 to 1';
 COMMENT ON COLUMN found_book.vector_rank IS 'Its work''s place among the covers, from 1; NULL beyond those looked at';
 COMMENT ON COLUMN found_book.words_rank IS 'Its work''s place among those with the words, from 1; NULL without them';
+COMMENT ON COLUMN found_book.score IS 'The sum of 1 / (60 + rank) over both ranks, best first';
 
 CREATE FUNCTION search_books(
     query halfvec, words text DEFAULT NULL, k integer DEFAULT 10,
@@ -24,19 +31,20 @@ DECLARE
     model embedding_model := checked_query(query, k, words);
     wanted book_filter := row(year_from, year_to, pages_from, pages_to, publisher, author, subject, tag);
     conditions text := filter_conditions(wanted);
-    asked CONSTANT tsquery := CASE WHEN btrim(words) <> '' THEN websearch_to_tsquery('simple', folded(words)) END;
-    ranked CONSTANT integer := greatest(60, 3 * k);  -- works that the words put in order; more would hardly score
-    pool integer := ranked;
+    asked tsquery := CASE WHEN btrim(words) <> '' THEN websearch_to_tsquery('simple', folded(words)) END;
+    ranked CONSTANT bigint := greatest(60, 3 * k::bigint);  -- works that the words put in order; more hardly score
+    pool bigint := ranked;
     ids bigint[] := '{}';
     cosines double precision[] := '{}';
     named text[] := '{}';
     relevances real[] := '{}';
     works integer;
+    meant text;
 BEGIN
     -- Many covers may belong to one work: take more of them until k works are there, or no more covers.
     WHILE query IS NOT NULL LOOP
         SELECT coalesce(array_agg(n.cover_id), '{}'), coalesce(array_agg(n.cosine), '{}') INTO ids, cosines
-        FROM nearest_covers(model.model, query, pool, wanted) n;
+        FROM nearest_covers(model.model, query, least(pool, 2147483647)::integer, wanted) n;
         EXECUTE format('SELECT count(DISTINCT coalesce(b.work_key, b.edition_key)) FROM book b '
                        'WHERE b.cover_id = ANY ($2) AND %s', conditions)
         INTO works USING wanted, ids;
@@ -45,18 +53,28 @@ BEGIN
     END LOOP;
 
     -- So with the words: a word that every book has is ranked, but not every book is sorted. Books that nothing sets
-    -- apart stand by their edition, so that an answer is the same each time.
-    pool := 4 * ranked;
-    WHILE numnode(asked) > 0 LOOP
-        EXECUTE format($q$
-            SELECT coalesce(array_agg(edition_key), '{}'), coalesce(array_agg(relevance), '{}'), count(DISTINCT work)
-            FROM (
-                SELECT b.edition_key, coalesce(b.work_key, b.edition_key) AS work, ts_rank_cd(b.words, $2) AS relevance
-                FROM book b WHERE b.words @@ $2 AND %s
-                ORDER BY relevance DESC, b.cover_id IS NULL, b.edition_key LIMIT $3) AS best $q$, conditions)
-        INTO named, relevances, works USING wanted, asked, pool;
-        EXIT WHEN works >= ranked OR cardinality(named) < pool;
-        pool := pool * 4;
+    -- apart stand by their edition, so that an answer is the same each time. Words that no book has may be misspelt:
+    -- a second attempt goes by those that were meant, if that can be told.
+    FOR attempt IN 1 .. 2 LOOP
+        pool := 4 * ranked;
+        WHILE querytree(asked) NOT IN ('', 'T') LOOP  -- words that are only to be left out are none to go by
+            EXECUTE format($q$
+                SELECT coalesce(array_agg(edition_key), '{}'), coalesce(array_agg(relevance), '{}'),
+                    count(DISTINCT work)
+                FROM (
+                    SELECT b.edition_key, coalesce(b.work_key, b.edition_key) AS work,
+                        ts_rank_cd(b.words, $2) AS relevance
+                    FROM book b WHERE b.words @@ $2 AND %s
+                    ORDER BY relevance DESC, b.cover_id IS NULL, b.edition_key LIMIT $3) AS best $q$, conditions)
+            INTO named, relevances, works USING wanted, asked, pool;
+            EXIT WHEN works >= ranked OR cardinality(named) < pool;
+            pool := pool * 4;
+        END LOOP;
+        EXIT WHEN coalesce(querytree(asked), '') IN ('', 'T') OR cardinality(named) > 0 OR attempt = 2;
+        meant := words_meant(words);
+        EXIT WHEN meant IS NULL;
+        RAISE NOTICE 'no book has the words %; searched for % instead', quote_literal(words), quote_literal(meant);
+        asked := websearch_to_tsquery('simple', meant);
     END LOOP;
 
     -- Reciprocal rank fusion (Cormack, Clarke, Buettcher, SIGIR 2009), with its constant of 60.
@@ -91,8 +109,9 @@ END $$;
 COMMENT ON FUNCTION search_books(
     halfvec, text, integer, integer, integer, integer, integer, text, text, text, text[]) IS
     'The k best works for a vector of the active model, for words (quotes, or, - as on the web), or for both, fused by '
-    'reciprocal rank, of books that pass the filters. Each hit shows its edition whose cover is nearest, its cosine, and '
-    'its rank in both parts. Words that match nothing take nothing away. '
+    'reciprocal rank, of books that pass the filters. Each hit shows its edition whose cover is nearest, its cosine, '
+    'and its rank in both parts. Words that match nothing take nothing away; where pg_trgm is installed, misspelt ones '
+    'are taken for those that were meant, and a notice says so. '
     'Example: SELECT * FROM search_books(:''q'', ''moon'', 10, year_from => 2015, author => ''le guin'')';
 
 -- A driver that sends strings as text finds this one; a literal in psql does too.
@@ -121,10 +140,15 @@ DECLARE
     model embedding_model := active_embedding_model();
     query halfvec;
 BEGIN
+    IF k IS NULL OR k < 1 THEN
+        RAISE EXCEPTION 'k must be 1 or more, not %', coalesce(k::text, 'NULL')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
     SELECT * INTO own FROM book b WHERE b.edition_key = similar_books.edition_key;
     IF own.edition_key IS NULL THEN
         RAISE EXCEPTION 'there is no book %', quote_nullable(similar_books.edition_key)
-            USING ERRCODE = 'no_data_found', HINT = 'Edition keys look like OL123M: SELECT edition_key, title FROM book';
+            USING ERRCODE = 'no_data_found',
+                HINT = 'Edition keys look like OL123M: SELECT edition_key, title FROM book';
     END IF;
     EXECUTE format('SELECT embedding FROM %I WHERE cover_id = $1', 'cover_embedding_' || model.model)
     INTO query USING own.cover_id;
@@ -135,13 +159,14 @@ BEGIN
     RETURN QUERY
         SELECT s.edition_key, s.work_key, s.title, s.authors, s.publish_year, s.cover_id, s.cosine,
             row_number() OVER nearest, NULL::bigint, 1.0::float8 / (60 + row_number() OVER nearest)
-        FROM search_books(query, NULL, k + 1) s
+        FROM search_books(query, NULL, least(k, 2147483646) + 1) s
         WHERE coalesce(s.work_key, s.edition_key) <> coalesce(own.work_key, own.edition_key)
         WINDOW nearest AS (ORDER BY s.vector_rank)
         ORDER BY s.vector_rank LIMIT k;
 END $$;
 COMMENT ON FUNCTION similar_books(text, integer) IS
-    'The k other works whose covers are nearest to this edition''s cover. Example: SELECT * FROM similar_books(''OL123M'', 5)';
+    'The k other works whose covers are nearest to this edition''s cover. Example: SELECT * FROM similar_books('
+    '(SELECT min(edition_key) FROM book JOIN cover_embedding USING (cover_id)), 5)';
 
 CREATE FUNCTION book_covers(work_key text)
 RETURNS TABLE (
@@ -156,4 +181,5 @@ AS $$
     ORDER BY b.publish_year, b.edition_key
 $$;
 COMMENT ON FUNCTION book_covers(text) IS
-    'All covers of a work, found or not, oldest edition first. Example: SELECT * FROM book_covers(''OL45W'')';
+    'All covers of a work, found or not, oldest edition first. '
+    'Example: SELECT * FROM book_covers((SELECT min(work_key) FROM book))';

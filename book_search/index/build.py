@@ -64,7 +64,12 @@ log = logging.getLogger(__name__)
 
 
 def build_index(
-    conn: Connection, model: int, *, recall_floor: float = RECALL_FLOOR, samples: int = SAMPLES
+    conn: Connection,
+    model: int,
+    *,
+    recall_floor: float = RECALL_FLOOR,
+    samples: int = SAMPLES,
+    anew: bool = False,
 ) -> IndexBuild:
     """Have the model's embeddings indexed, verified and searched; does nothing when they are already.
 
@@ -76,6 +81,7 @@ def build_index(
         model: the number of the model, from `register_model`; it becomes the active one.
         recall_floor: the recall@10 that must be reached against exact search.
         samples: how many embeddings, drawn at random, are searched for.
+        anew: whether to build it though it is current.
 
     Raises:
         LookupError: the model is unknown.
@@ -84,8 +90,10 @@ def build_index(
             from another while covers that the other knows are not embedded by it yet.
         ReadersInTheWayError: readers did not leave the old table for a minute.
     """
-    if is_much(conn, known_model(conn, model), writing=0):
-        open_next(conn, model)
+    with conn.transaction():
+        hold_embeddings(conn, alone=True)  # who has waited for another build finds its work done
+        if anew or is_much(conn, known_model(conn, model), writing=0):
+            open_next(conn, model)
     try:
         return _build(conn, model, recall_floor, samples)
     except IndexRecallError as error:
@@ -135,10 +143,11 @@ def _build(conn: Connection, model: int, recall_floor: float, samples: int) -> I
         if beside:
             conn.execute(sql.SQL("ANALYZE {}").format(table))
             wait_for_those_who_began_before(conn, moment[0])
-            swap(conn, known)
         build = IndexBuild(model, index_name, last is None, rows, time.monotonic() - started, recall)
         record(conn, build, known.rows_changed)
         activate_model(conn, model)
+        if beside:  # last, as from here on readers wait
+            swap(conn, known)
     log.info(
         "%s %s: %d rows, recall@10 %.4f, %.1f s",
         *("Built" if build.rebuilt else "Verified", index_name, rows, recall, build.seconds),

@@ -10,6 +10,8 @@ from pathlib import Path
 import psycopg
 
 from book_search.index.connection import Connection, prepare_session
+from book_search.index.merging import one_at_a_time
+from book_search.index.swap import hold_embeddings
 
 OLDEST_SERVER = 150_000  # Postgres 15: as server_version_num
 REFUSED_BELOW = (0, 8, 2)  # CVE-2026-3172: a parallel HNSW build writes beyond its buffer
@@ -26,7 +28,7 @@ class UnfitServerError(RuntimeError):
 def apply_sql(conn: Connection) -> bool:
     """Bring the database's schema to what the files of `sql/` say; True if anything had to be done.
 
-    Everything happens in one transaction. Unchanged files cost two queries. Needs no superuser, but where
+    Everything happens in one transaction. Unchanged files cost three queries. Needs no superuser, but where
     pgvector has to be installed first.
 
     Raises:
@@ -37,8 +39,10 @@ def apply_sql(conn: Connection) -> bool:
     with conn.transaction():
         conn.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
         check_server(conn)
-        if _applied(conn) == wanted:
+        if _applied(conn) == wanted and not _spelling_is_new(conn):
             return False
+        hold_embeddings(conn, alone=True)  # or a load that runs could wait for us while we wait for it
+        one_at_a_time(conn, "book", 0)
         # A function's `SET hnsw...` is refused to all but superusers until the library that knows it is loaded.
         if _pgvector(conn)[0]:
             _load_library(conn)
@@ -129,6 +133,15 @@ def _applied(conn: Connection) -> dict[str, str]:
     if row is None or row[0] is None:
         return {}
     return dict(conn.execute("SELECT file, sha256 FROM book_search.applied_sql").fetchall())
+
+
+def _spelling_is_new(conn: Connection) -> bool:
+    """Whether pg_trgm was installed since the files were applied: sql/ then makes an index that it did not make."""
+    row = conn.execute(
+        """SELECT to_regclass('book_search.book_spelling') IS NULL AND EXISTS (
+               SELECT FROM pg_extension WHERE extname = 'pg_trgm' AND has_schema_privilege(extnamespace, 'USAGE'))"""
+    ).fetchone()
+    return bool(row and row[0])
 
 
 def _load_library(conn: Connection) -> None:

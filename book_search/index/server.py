@@ -36,6 +36,7 @@ SOCKET_PATH_LIMIT = 103  # bytes that every system accepts in sockaddr_un, less 
 START_SECONDS = 30.0  # after a kill, for the last of its processes to end
 RECOVERY_SECONDS = 600.0  # for a server that answers "starting up" while it replays its log
 STOP_SECONDS = 120.0
+CONNECT_SECONDS = 10
 LOG_BYTES = 10_000_000  # the server's log is put aside above this size
 LOCALES = ("C.UTF-8", "en_US.UTF-8", "UTF-8")  # character classes for full text: Linux, older Linux, macOS
 
@@ -159,7 +160,10 @@ def _start(cluster: Cluster) -> None:
         state = _readiness(cluster)
         if state == "ready":
             break
-        if time.monotonic() - began > (RECOVERY_SECONDS if state == "starting" else START_SECONDS):
+        waited = time.monotonic() - began
+        if state == "starting" and waited > STOP_SECONDS and _is_stopping(cluster):
+            _pg_ctl(cluster, STOP_SECONDS, "stop", "-m", "immediate")  # whoever stopped it was killed, or it is stuck
+        if waited > (RECOVERY_SECONDS if state == "starting" else START_SECONDS):
             raise EmbeddedServerError(f"Postgres in {cluster.data} does not start: {said}{_last_words(cluster)}")
         if state == "down":
             _forget_dead_postmaster(cluster)
@@ -184,10 +188,24 @@ def _stop_if_last(cluster: Cluster, users: int) -> None:
     """Give up our share of `users.lock`; when nobody else has one, stop the server. Needs the start lock."""
     if not _flock(users, exclusive=True, wait=False):
         return
-    if (cluster.data / "postmaster.pid").exists():
-        said = _pg_ctl(cluster, STOP_SECONDS, "stop", "-m", "fast")
-        if said and _readiness(cluster) != "down":
-            log.warning("The embedded Postgres did not stop: %s", said)
+    if not (cluster.data / "postmaster.pid").exists():
+        return
+    _forget_dead_postmaster(cluster)  # pg_ctl would wait for a zombie
+    # One that recovers from a crash is stopped as it is: a polite request would have PostgreSQL 18.4 wait for ever.
+    said = ""
+    for mode in ("fast", "immediate") if _readiness(cluster) == "ready" else ("immediate",):
+        said = _pg_ctl(cluster, STOP_SECONDS, "stop", "-m", mode)
+        if not said or _readiness(cluster) == "down":
+            return
+    log.warning("The embedded Postgres did not stop: %s", said)
+
+
+def _is_stopping(cluster: Cluster) -> bool:
+    """Whether the server was asked to stop, by the status that it keeps in its pid file's last line."""
+    try:
+        return (cluster.data / "postmaster.pid").read_text().split()[-1] == "stopping"
+    except (FileNotFoundError, IndexError):
+        return False
 
 
 def _pg_ctl(cluster: Cluster, seconds: float, action: str, *options: str) -> str:
@@ -270,10 +288,14 @@ def _forget_dead_postmaster(cluster: Cluster) -> None:
 
 def _make_database(cluster: Cluster) -> None:
     """Make our database where it is missing, closed to roles that were granted nothing."""
-    with psycopg.connect(cluster.dsn("postgres"), autocommit=True) as conn:
+    with psycopg.connect(cluster.dsn("postgres"), autocommit=True, connect_timeout=CONNECT_SECONDS) as conn:
         if conn.execute("SELECT FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
             conn.execute(f"CREATE DATABASE {DATABASE}")
             conn.execute(f"REVOKE ALL ON DATABASE {DATABASE} FROM PUBLIC")
+            with psycopg.connect(
+                cluster.dsn(DATABASE), autocommit=True, connect_timeout=CONNECT_SECONDS
+            ) as ours:  # large objects are everybody's to make
+                ours.execute("REVOKE EXECUTE ON FUNCTION lo_creat, lo_create, lo_from_bytea FROM PUBLIC")
 
 
 def _last_words(cluster: Cluster) -> str:

@@ -32,7 +32,7 @@ class ServerFinding:
 def look_at_server(conn: Connection) -> list[ServerFinding]:
     """Every finding, good ones too, for an index over the embeddings that there are."""
     rows, dim = _embeddings(conn)
-    return [_buffers(conn, rows, dim), *_build_settings(conn, rows, dim), _extensions(conn)]
+    return [_buffers(conn, rows, dim), *_build_settings(conn, rows, dim), _letters(conn), _extensions(conn)]
 
 
 def look_before_building(conn: Connection, rows: int, dim: int) -> list[ServerFinding]:
@@ -118,9 +118,36 @@ def _shared_memory(conn: Connection, needed: int) -> Iterator[ServerFinding]:
 
 
 def _extensions(conn: Connection) -> ServerFinding:
-    """No other than pgvector is needed: accents are folded by a function of sql/, the same on every server."""
-    row = conn.execute("SELECT string_agg(extname, ', ' ORDER BY extname) FROM pg_extension").fetchone()
-    return ServerFinding("extensions", True, f"{row[0] if row else ''}; none but vector is needed")
+    """None but pgvector is needed: accents are folded by a function of sql/, so that words are the same everywhere."""
+    row = conn.execute(
+        """SELECT (SELECT string_agg(extname, ', ' ORDER BY extname) FROM pg_extension),
+                  (SELECT installed_version IS NOT NULL FROM pg_available_extensions WHERE name = 'pg_trgm'),
+                  to_regclass('book_search.book_spelling') IS NOT NULL"""
+    ).fetchone()
+    assert row is not None
+    installed, trigrams, indexed = row
+    if indexed:
+        says = "pg_trgm finds words that were misspelt"
+    elif trigrams:
+        says = "pg_trgm will find words that were misspelt when sql/ is applied again: the next run does"
+    elif trigrams is not None:
+        says = "none but vector is needed; CREATE EXTENSION pg_trgm, and misspelt words are found from the next run on"
+    else:
+        says = "none but vector is needed"
+    return ServerFinding("extensions", True, f"{installed or ''}; {says}")
+
+
+def _letters(conn: Connection) -> ServerFinding:
+    """Whether full text knows capitals from small letters beyond ASCII, which a database's locale decides for good."""
+    row = conn.execute(
+        "SELECT lower('ЖΩ') = 'жω', datctype FROM pg_database WHERE datname = current_database()"
+    ).fetchone()
+    assert row is not None
+    if row[0]:
+        return ServerFinding("letters", True, f"capitals are small ones, in every alphabet ({row[1]})")
+    says = f"in {row[1]} Greek and Cyrillic words are found only as they are written, capitals and all"
+    mend = "CREATE DATABASE ... TEMPLATE template0 LOCALE 'C.UTF-8', and load into that"
+    return ServerFinding("letters", False, f"{says}; {mend}")
 
 
 def _is_local(conn: Connection) -> bool:

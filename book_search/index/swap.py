@@ -14,8 +14,10 @@ from psycopg import sql
 from book_search.index.connection import SCHEMA, Connection
 from book_search.index.models import EmbeddingModel, known_model
 
-LOCK_SECONDS = 5.0  # how long the swap waits for readers who are in the table, before it lets others through
-ATTEMPTS = 12
+# How long the swap waits for readers who are in the table, before it lets others through: less than Postgres'
+# deadlock_timeout (1 s), so that it is never a reader whose statement ends where the two wait for each other.
+LOCK_SECONDS = 0.5
+ATTEMPTS = 60
 
 log = logging.getLogger(__name__)
 
@@ -99,10 +101,12 @@ def swap(conn: Connection, model: EmbeddingModel) -> None:
         try:
             with conn.transaction():
                 conn.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LOCK_SECONDS}s"])
+                # Renewed as it is, which locks it: who reads the view takes it first and the tables then, and so do we.
+                conn.execute("SELECT show_embeddings()")
                 conn.execute(sql.SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(model.table))
                 _swap_names(conn, model)
                 return
-        except psycopg.errors.LockNotAvailable:
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             log.info("Readers hold %s; waiting (%d)", model.table_name, attempt)
             time.sleep(LOCK_SECONDS)
     raise ReadersInTheWayError(f"readers held {model.table_name} for a minute; materialize search_index again")
@@ -118,7 +122,7 @@ def wait_for_those_who_began_before(conn: Connection, moment: datetime) -> None:
     Raises:
         ReadersInTheWayError: they did not end for a minute.
     """
-    for _ in range(ATTEMPTS * 50):
+    for _ in range(ATTEMPTS * 10):
         row = conn.execute(
             """SELECT count(*) FROM pg_stat_activity
                WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
@@ -130,7 +134,7 @@ def wait_for_those_who_began_before(conn: Connection, moment: datetime) -> None:
         if not row[0]:
             return
         conn.execute("SELECT pg_stat_clear_snapshot()")  # or this transaction would be shown the same again
-        time.sleep(LOCK_SECONDS / 50)
+        time.sleep(LOCK_SECONDS / 5)
     raise ReadersInTheWayError(
         "sessions have looked at one state of the database for longer than a minute (a dump, or REPEATABLE READ): "
         "see pg_stat_activity, and materialize search_index again when they have ended"

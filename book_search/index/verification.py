@@ -3,16 +3,18 @@
 Knows what is measured and what must hold; nothing of building or of switching.
 """
 
+from pgvector import HalfVector
 from psycopg import sql
 
 from book_search.index.connection import Connection
+from book_search.index.exact import draw_neighbours
 from book_search.index.models import EmbeddingModel, active_model
 
 RECALL_FLOOR = 0.98
 SAMPLES = 100
 NEIGHBOURS = 10
 FLOAT4 = 1e-6  # pg_class.reltuples is a real: above 16 million it is no exact number
-TIES = 1e-6  # distances closer than this are one distance: byte-identical covers have the same vector
+TIES = 2e-6  # distances closer than this are one distance: byte-identical covers, and sums in another order
 
 
 class IndexVerificationError(RuntimeError):
@@ -128,17 +130,20 @@ def recall_of(conn: Connection, table: sql.Identifier, index_name: str, samples:
 
 def _draw(conn: Connection, table: sql.Identifier, samples: int) -> None:
     """Put random embeddings, and the exact distance of their 10th neighbour, into the temporary table `drawn`."""
+    drawn = draw_neighbours(conn, table, samples, NEIGHBOURS)
     conn.execute(
-        sql.SQL(
-            """CREATE TEMPORARY TABLE drawn ON COMMIT DROP AS
-               SELECT q.cover_id, q.embedding,
-                   (SELECT max(distance) FROM (
-                       SELECT (e.embedding <=> q.embedding) + 0 AS distance FROM {0} e
-                       WHERE e.cover_id <> q.cover_id ORDER BY distance LIMIT {1}) exact) AS farthest,
-                   (SELECT count(*) FROM (SELECT FROM {0} e WHERE e.cover_id <> q.cover_id LIMIT {1}) others) AS others
-               FROM (SELECT * FROM {0} ORDER BY random() LIMIT {2}) q"""
-        ).format(table, sql.Literal(NEIGHBOURS), sql.Literal(samples))
+        "CREATE TEMPORARY TABLE drawn (cover_id bigint, embedding halfvec, farthest float8, others bigint) "
+        "ON COMMIT DROP"
     )
+    rows = zip(
+        drawn.cover_ids.tolist(),
+        map(HalfVector, drawn.vectors),
+        drawn.farthest.tolist(),
+        drawn.others.tolist(),
+        strict=True,
+    )
+    with conn.cursor() as cursor:
+        cursor.executemany("INSERT INTO drawn VALUES (%s, %s, %s, %s)", list(rows))
 
 
 def _as_searched(conn: Connection) -> dict[str, str]:

@@ -53,15 +53,16 @@ def _contest(server: str, covers: Covers, folders: list[Path]) -> None:
         rows = size // divisor
         some = Covers(covers.vectors[:rows], covers.hashes[:rows])
         floors[name] = rows / _median(server, load, some, 1 if divisor > 1 else ROUNDS)
-        _row(name, floors[name], floors.get(floor))
-    for name, (load_all, floor) in load_contest.WHOLE.items():
+        _row(name, floors[name], [floors[floor]] if floor else [])
+    for name, (load_all, of) in load_contest.WHOLE.items():
         floors[name] = size / _median(server, load_all, folders, ROUNDS)
-        _row(name, floors[name], floors.get(floor))
+        _row(name, floors[name], [floors[floor] for floor in of])
     print()
 
 
-def _row(name: str, speed: float, floor: float | None) -> None:
-    print(f"| {name} | {speed:,.0f} | {f'{floor / speed:.2f} times its time' if floor else ''} |", flush=True)
+def _row(name: str, speed: float, floors: list[float]) -> None:
+    times = ", ".join(f"{floor / speed:.2f}" for floor in floors)
+    print(f"| {name} | {speed:,.0f} | {f'{times} times its time' if times else ''} |", flush=True)
 
 
 def _median(server: str, load: Callable[[Connection, T], float], given: T, rounds: int) -> float:

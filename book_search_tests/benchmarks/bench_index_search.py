@@ -42,7 +42,12 @@ FOLDER = Path(".book_search/bench/index")
 
 
 def compare_search(
-    rows: int, dim: int = 512, folder: Path = FOLDER, only: Sequence[str] = (), again: bool = True
+    rows: int,
+    dim: int = 512,
+    folder: Path = FOLDER,
+    only: Sequence[str] = (),
+    again: bool = True,
+    kept_tables: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """What each contender measured (see `search_contest.run_contender`), or {"failed": why}.
 
@@ -51,6 +56,7 @@ def compare_search(
         folder: where vectors, environments, the server and the results are kept.
         only: contenders to run; the others' kept results are taken. Default: all.
         again: whether contenders run that have results already.
+        kept_tables: whether Postgres' tables of an earlier run are searched as they are.
     """
     field = folder / f"{rows}x{dim}"
     _field(field, rows, dim)
@@ -60,7 +66,7 @@ def compare_search(
             before = json.loads(kept.read_text()) if kept.exists() else {}
             kept.unlink(missing_ok=True)
             print(f"{name} ...", file=sys.stderr, flush=True)
-            measured = _run(name, field, folder)
+            measured = _run(name, field, folder, kept_tables)
             if measured.get("build", 0) is None:  # it was not built again
                 measured["build"] = before.get("build")
             kept.write_text(json.dumps(measured))
@@ -124,7 +130,7 @@ def _field(folder: Path, rows: int, dim: int) -> None:
         np.save(folder / f"{kind}_cosines.npy", nearest(drawn.vectors, queries)[1])
 
 
-def _run(name: str, field: Path, folder: Path) -> dict[str, Any]:
+def _run(name: str, field: Path, folder: Path, kept_tables: bool) -> dict[str, Any]:
     module = f"book_search_tests.benchmarks.{'postgres' if name in POSTGRES else 'library'}_contenders"
     if name in LIBRARIES:
         python = folder.parent / "index-venv" / "bin" / "python"
@@ -139,7 +145,7 @@ def _run(name: str, field: Path, folder: Path) -> dict[str, Any]:
     with embedded_server(folder / f"server-{field.name}") as dsn:
         with connect(dsn) as conn:
             apply_sql(conn)
-        return _measured([sys.executable, "-m", module, name, str(field), dsn])
+        return _measured([sys.executable, "-m", module, name, str(field), dsn, *(["kept"] * kept_tables)])
 
 
 def _measured(command: list[str]) -> dict[str, Any]:
@@ -160,9 +166,11 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--only", nargs="+", choices=[*POSTGRES, *LIBRARIES], default=[])
     parser.add_argument("--keep", action="store_true", help="run only contenders that have no results yet")
+    parser.add_argument("--kept-tables", action="store_true", help="search Postgres' tables of an earlier run again")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     asked = parser.parse_args()
-    print(tables(compare_search(asked.rows, asked.dim, asked.folder.resolve(), asked.only, not asked.keep)))
+    folder = asked.folder.resolve()
+    print(tables(compare_search(asked.rows, asked.dim, folder, asked.only, not asked.keep, asked.kept_tables)))
 
 
 if __name__ == "__main__":

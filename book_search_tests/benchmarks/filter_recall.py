@@ -3,6 +3,7 @@
 Knows one server with `filtered_books` in it; nothing of other databases.
 """
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -82,9 +83,9 @@ def _measure(
 
 
 def _as_row(wanted: str) -> str:
-    """A named argument of the search functions as the composite value that nearest_covers takes."""
-    name, value = wanted.split(" => ")
-    return "row(" + ", ".join(value if field == name else "NULL" for field in FIELDS) + ")::book_filter"
+    """Named arguments of the search functions as the composite value that nearest_covers takes."""
+    values = dict(argument.split(" => ") for argument in re.split(r", (?=\w+ => )", wanted))
+    return "row(" + ", ".join(values.get(field, "NULL") for field in FIELDS) + ")::book_filter"
 
 
 def table(found: Sequence[FilterRecall]) -> str:

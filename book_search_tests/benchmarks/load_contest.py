@@ -3,11 +3,12 @@
 Knows how each loads; nothing of how their times are told.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+import numpy.typing as npt
 import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,8 +18,11 @@ from psycopg import sql
 from sqlalchemy import BigInteger, Column, MetaData, String, Table, create_engine, insert
 
 from book_search.index.connection import Connection
-from book_search.index.copying import BLOCK_ROWS, HEADER, SHA256_DIGITS, TRAILER, copy_embeddings
-from book_search_tests.benchmarks.loaded_covers import DIM, Covers, load_ranges
+from book_search.index.copying import BLOCK_ROWS, SHA256_DIGITS, copy_embeddings, vectors_of
+from book_search.index.encoding import HEADER, TRAILER, encoded
+from book_search.index.load import COVER, TAG
+from book_search.index.side_by_side import AT_ONCE
+from book_search_tests.benchmarks.loaded_covers import DIM, NAMES, Covers, load_ranges
 from book_search_tests.index.library import embedding_table, register
 
 TABLE = f"CREATE TABLE contest (cover_id bigint PRIMARY KEY, sha256 text NOT NULL, embedding halfvec({DIM}) NOT NULL)"
@@ -28,13 +32,13 @@ A_STATEMENT = 1_000  # rows of an INSERT
 def floor(conn: Connection, covers: Covers) -> float:
     """Seconds for the same bytes, laid out beforehand, as bytea into an unlogged table without a key."""
     conn.execute("CREATE UNLOGGED TABLE contest (cover_id bigint, sha256 text, embedding bytea)")
-    return _send(conn, _blocks(covers))
+    return _send(conn, _blocks(covers.ids, covers.hashes, covers.vectors))
 
 
 def floor_of_our_table(conn: Connection, covers: Covers) -> float:
     """The same into a table like ours: logged, with its key."""
     conn.execute("CREATE TABLE contest (cover_id bigint PRIMARY KEY, sha256 text NOT NULL, embedding bytea NOT NULL)")
-    return _send(conn, _blocks(covers))
+    return _send(conn, _blocks(covers.ids, covers.hashes, covers.vectors))
 
 
 def our_copy(conn: Connection, covers: Covers) -> float:
@@ -55,11 +59,48 @@ def our_asset(conn: Connection, folders: list[Path]) -> float:
     return perf_counter() - start
 
 
+def our_asset_by_one(conn: Connection, folders: list[Path]) -> float:
+    """The same on one connection, a range after the other."""
+    model = register(conn, DIM)
+    start = perf_counter()
+    load_ranges(conn, model, folders, at_once=1)
+    return perf_counter() - start
+
+
+def our_asset_again(conn: Connection, folders: list[Path]) -> float:
+    """Seconds of `our_asset` where all is there already."""
+    our_asset(conn, folders)
+    start = perf_counter()
+    changes = load_ranges(conn, 1, folders)
+    took = perf_counter() - start
+    assert not any(table.changed for one in changes for table in one.values())
+    return took
+
+
 def asset_floor(conn: Connection, folders: list[Path]) -> float:
     """Seconds for as many rows of as many bytes as all three tables get, one bytea a row: unlogged, no keys."""
     conn.execute("CREATE UNLOGGED TABLE contest (row bytea)")
     tables = [pq.read_table(path) for folder in folders for path in sorted(folder.glob("*.parquet"))]
     return sum(_send(conn, [_as_one_bytea(table)]) for table in tables)
+
+
+def asset_floor_of_our_tables(conn: Connection, folders: list[Path]) -> float:
+    """Seconds for the rows of all three tables, laid out beforehand, into tables with our columns, keys and indexes.
+
+    Logged; the embeddings as bytea. One connection; no Parquet, no checks, no statistics.
+    """
+    embeddings = "CREATE TABLE contest_embedding (cover_id bigint PRIMARY KEY, sha256 text NOT NULL, embedding bytea)"
+    conn.execute(embeddings)
+    for name in ("cover", "cover_tag"):
+        conn.execute(f"CREATE TABLE contest_{name} (LIKE {name} INCLUDING ALL)")
+    took = 0.0
+    for folder in folders:
+        covers, vectors, tags = (pq.read_table(folder / f"{name}.parquet") for name in NAMES)
+        tags = tags.append_column("model", pa.repeat(pa.scalar(1, pa.int32()), tags.num_rows))
+        took += _send(conn, _laid_out(covers, COVER), f"contest_cover ({', '.join(COVER)})")
+        took += _send(conn, _embeddings_laid_out(vectors), "contest_embedding")
+        took += _send(conn, _laid_out(tags, TAG), f"contest_cover_tag ({', '.join(TAG)})")
+    return took
 
 
 def executemany(conn: Connection, covers: Covers) -> float:
@@ -102,6 +143,7 @@ def sqlalchemy_inserts(conn: Connection, covers: Covers) -> float:
 FLOOR = "floor: COPY BINARY of the same bytes as bytea, unlogged, no key"
 TABLE_FLOOR = "floor of our table: the same, logged, with the key"
 ASSET_FLOOR = "floor of the asset: rows and bytes of its three tables as bytea, unlogged, no key"
+ASSET_TABLES_FLOOR = "floor of its tables: the same, logged, in their columns, with the four indexes"
 
 # What is said of each; its function, the part of the rows it is given (the slow ones would take minutes), its floor.
 CONTENDERS: dict[str, tuple[Callable[[Connection, Covers], float], int, str]] = {
@@ -113,30 +155,42 @@ CONTENDERS: dict[str, tuple[Callable[[Connection, Covers], float], int, str]] = 
 }
 
 # The same of the asset, by covers: each is a row of the ledger, one of the embeddings and two tags.
-WHOLE: dict[str, tuple[Callable[[Connection, list[Path]], float], str]] = {
-    ASSET_FLOOR: (asset_floor, ""),
-    "ours: the asset cover_vectors, Parquet, checks, three tables, four indexes": (our_asset, ASSET_FLOOR),
+WHOLE: dict[str, tuple[Callable[[Connection, list[Path]], float], tuple[str, ...]]] = {
+    ASSET_FLOOR: (asset_floor, ()),
+    ASSET_TABLES_FLOOR: (asset_floor_of_our_tables, (ASSET_FLOOR,)),
+    "ours: the asset cover_vectors, on one connection": (our_asset_by_one, (ASSET_FLOOR, ASSET_TABLES_FLOOR)),
+    f"ours: the asset cover_vectors, {AT_ONCE} ranges at a time": (our_asset, (ASSET_FLOOR, ASSET_TABLES_FLOOR)),
+    "ours: the asset cover_vectors again, nothing changed": (our_asset_again, (ASSET_FLOOR, ASSET_TABLES_FLOOR)),
 }
 
 
-def _send(conn: Connection, blocks: list[bytes]) -> float:
+def _send(conn: Connection, blocks: list[bytes], target: str = "contest") -> float:
     start = perf_counter()
-    with conn.transaction(), conn.cursor() as cursor, cursor.copy("COPY contest FROM STDIN (FORMAT BINARY)") as copy:
+    with conn.transaction(), conn.cursor() as cursor, cursor.copy(f"COPY {target} FROM STDIN (FORMAT BINARY)") as copy:
         for block in blocks:
             copy.write(block)
     return perf_counter() - start
 
 
-def _blocks(covers: Covers) -> list[bytes]:
+def _laid_out(table: pa.Table, types: dict[str, str]) -> list[bytes]:
+    blocks = [bytes(block) for batch in table.to_batches() for block in encoded(batch, types)]
+    return [HEADER, *blocks, TRAILER]
+
+
+def _embeddings_laid_out(table: pa.Table) -> list[bytes]:
+    return _blocks(table["cover_id"].to_numpy(), table["sha256"].to_pylist(), vectors_of(table))
+
+
+def _blocks(ids: npt.NDArray[np.int64], hashes: Sequence[str], vectors: npt.NDArray[np.float16]) -> list[bytes]:
     layout = np.dtype(
         [
             *[("fields", ">i2"), ("a", ">i4"), ("id", ">i8"), ("b", ">i4"), ("sha", f"S{SHA256_DIGITS}")],
             *[("c", ">i4"), ("dim", ">i2"), ("unused", ">i2"), ("embedding", ">f2", (DIM,))],
         ]
     )
-    rows = np.zeros(len(covers.hashes), layout)
+    rows = np.zeros(len(hashes), layout)
     rows["fields"], rows["a"], rows["b"], rows["c"], rows["dim"] = 3, 8, SHA256_DIGITS, 4 + 2 * DIM, DIM
-    rows["id"], rows["sha"], rows["embedding"] = covers.ids, covers.hashes, covers.vectors
+    rows["id"], rows["sha"], rows["embedding"] = ids, hashes, vectors
     blocks = [rows[first : first + BLOCK_ROWS].tobytes() for first in range(0, len(rows), BLOCK_ROWS)]
     return [HEADER, *blocks, TRAILER]
 

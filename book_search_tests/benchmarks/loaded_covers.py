@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from book_search.index.load import load_range
 from book_search.index.merging import RowChanges
 from book_search.index.schema import apply_sql
 from book_search.index.server import embedded_server
+from book_search.index.side_by_side import AT_ONCE, side_by_side
 from book_search.lake import open_lake
 from book_search.schemas import LEDGER, TAGS
 from book_search_tests.benchmarks.clustered import draw_field
@@ -90,16 +91,23 @@ def write_ranges(covers: Covers, folder: Path) -> list[Path]:
     return folders
 
 
-def load_ranges(conn: Connection, model: int, folders: list[Path]) -> list[dict[str, RowChanges]]:
+def load_ranges(
+    conn: Connection, model: int, folders: list[Path], at_once: int = AT_ONCE
+) -> list[dict[str, RowChanges]]:
     """What the asset cover_vectors does, the reading of the files included: a transaction a range."""
-    done = []
-    for folder in folders:
+
+    def load(own: Connection, folder: Path) -> dict[str, RowChanges]:
         lake = open_lake(str(folder))
         with ThreadPoolExecutor() as pool:
             covers, embeddings, tags = pool.map(lake.read_table, [f"{name}.parquet" for name in NAMES])
         first = int(folder.name) * COVERS_PER_RANGE
-        done.append(load_range(conn, model, (first, first + COVERS_PER_RANGE), covers, embeddings, tags))
-    return done
+        return load_range(own, model, (first, first + COVERS_PER_RANGE), covers, embeddings, tags)
+
+    with ExitStack() as others:
+        more = range(min(at_once, len(folders)) - 1)
+        connections = [conn, *(others.enter_context(closing(connect(conn.info.dsn))) for _ in more)]
+        loaded = others.enter_context(side_by_side(connections, folders, load))
+        return [loaded(folder) for folder in folders]
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """Postgres with pgvector, as the search benchmark asks it: our function, and the plain query on three kinds of index.
 
-    python -m book_search_tests.benchmarks.postgres_contenders NAME FOLDER DSN
+    python -m book_search_tests.benchmarks.postgres_contenders NAME FOLDER DSN [kept]
+
+With `kept`, a table of as many rows from an earlier run is searched as it is.
 
 Each client is a process with a connection; statements are prepared, vectors and results go over the wire in binary.
 """
@@ -12,7 +14,7 @@ import numpy as np
 from pgvector import Bit, HalfVector, Vector
 from psycopg import sql
 
-from book_search.index.connection import connect
+from book_search.index.connection import Connection, connect
 from book_search.index.models import active_model
 from book_search_tests.benchmarks.filtered_books import draw_books, load_filtered
 from book_search_tests.benchmarks.search_contest import Contender, K, Search, run_and_print
@@ -28,13 +30,16 @@ class Postgres:
     column, operators = "halfvec", "halfvec_cosine_ops"
     query = "SELECT id FROM {table} ORDER BY embedding <=> %s LIMIT {k}"
 
-    def __init__(self, dsn: str, name: str) -> None:
+    def __init__(self, dsn: str, name: str, kept: bool = False) -> None:
         self.dsn = dsn
+        self.kept = kept
         self.table = "contest_" + name.replace("-", "_")
 
     def build(self, vectors: np.ndarray) -> bool | None:
         kind, table = sql.SQL(self.column), sql.Identifier(self.table)
         with connect(self.dsn) as conn:
+            if self.kept and self._holds(conn, len(vectors)):
+                return False
             conn.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(table))
             conn.execute(
                 sql.SQL("CREATE TABLE {} (id int, embedding {}({})) WITH (toast_tuple_target = 8160)").format(
@@ -50,6 +55,11 @@ class Postgres:
             self.index(conn.execute, vectors.shape[1])
             conn.execute(sql.SQL("VACUUM ANALYZE {}").format(table))
         return None
+
+    def _holds(self, conn: Connection, rows: int) -> bool:
+        if conn.execute("SELECT to_regclass(%s)", [self.table]).fetchone() == (None,):
+            return False
+        return conn.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(self.table))).fetchone() == (rows,)
 
     def index(self, execute: object, dim: int) -> None:
         assert callable(execute)
@@ -156,6 +166,6 @@ POSTGRES: dict[str, type[Postgres]] = {
 
 
 if __name__ == "__main__":
-    name, folder, dsn = sys.argv[1:]
-    contender: Contender = POSTGRES[name](dsn, name)
+    name, folder, dsn, *kept = sys.argv[1:]
+    contender: Contender = POSTGRES[name](dsn, name, bool(kept))
     run_and_print(contender, Path(folder))

@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from book_search.index.connection import Connection, connect
 from book_search_tests.benchmarks.clustered import Field, draw_field
 from book_search_tests.benchmarks.filter_recall import filter_recall
-from book_search_tests.benchmarks.filtered_books import SHARES, FilteredBooks, draw_books, load_filtered
+from book_search_tests.benchmarks.filtered_books import SHARES, STEPS, FilteredBooks, draw_books, load_filtered
 from book_search_tests.database import new_database
 
 ROWS, DIM = (int(number) for number in os.environ.get("BOOK_SEARCH_TEST_FILTERS", "24000x64").split("x"))
@@ -56,6 +57,41 @@ def test_at_every_share_ten_come_back_and_they_are_the_nearest(
     assert len(found) == 2 * (len(SHARES) if name != "NULL" else 1)
     for one in found:
         assert one.rows == one.wanted, one
+        assert one.recall >= 0.98, one
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ((0.9, 0.9), {}),  # 81 %: the graph is walked through
+        ((0.95, 1.0), {"tag": "{side:near half}"}),
+        ((0.5, 0.5), {"publisher": "half publisher"}),
+        ((0.5, 0.5), {"publisher": "half publisher", "author": "half author", "subject": "half subject"}),
+        ((1.0, 0.05), {"subject": "half subject", "tag": "{share:half,side:far half}"}),
+        ((1.0, 1.0), {"author": "twentieth author", "tag": "{share:twentieth}"}),
+        ((1.0, 0.5), {"author": "rare author"}),
+        ((1.0, 1.0), {"author": "hardly author", "publisher": "half publisher"}),
+        ((0.05, 0.5), {"author": "rare author"}),  # three of them
+    ],
+)
+def test_filters_together_find_the_nearest_of_those_that_pass_them_all(
+    conn: Connection, field: Field, drawn: FilteredBooks, shares: tuple[float, float], words: dict[str, str]
+) -> None:
+    year, pages = (round(share * STEPS) for share in shares)
+    books = drawn.tables["books"]
+    passes = (books["publish_year"].to_numpy() < year) & (books["pages"].to_numpy() < pages)
+    wanted = f"year_to => {year - 1}, pages_to => {pages - 1}"
+    for name, value in words.items():
+        wanted += f", {name} => '{value}'"
+        for each in value.strip("{}").split(","):
+            passes &= drawn.passes[f"{name} => '{{{each}}}'" if name == "tag" else f"{name} => '{each}'"]
+    together = replace(drawn, passes={wanted: passes})
+
+    found = filter_recall(conn, MODEL, together, {"image": field.images, "text": field.texts}, [wanted])
+
+    assert len(found) == 2
+    for one in found:
+        assert one.rows == one.wanted == min(10, passes.sum()), one
         assert one.recall >= 0.98, one
 
 

@@ -1,8 +1,5 @@
 """Somebody else's Postgres will do: another version, over TCP, with a password, as a user of few rights."""
 
-import secrets
-import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,46 +8,21 @@ import psycopg
 import pytest
 
 from book_search.index import build
-from book_search.index.binaries import postgres_binary, server_account
+from book_search.index.binaries import postgres_binary
 from book_search.index.build import build_index
 from book_search.index.connection import DatabaseUnreachableError, connect
 from book_search.index.load import load_books, load_range
 from book_search.index.schema import UnfitServerError, apply_sql
+from book_search.index.server_settings import look_at_server
+from book_search_tests.index.foreign import foreign_server, older_programs
 from book_search_tests.index.library import draw_library, register
-
-OLDER_PROGRAMS = "pginstall"  # PostgreSQL 16, beside the 18 that is embedded
 
 
 @pytest.fixture(scope="module")
 def foreign(open_folder: Path) -> Iterator[str]:
-    """A PostgreSQL 16 on a loopback port with a superuser `boss`; yields its address but for the user and database."""
-    programs = postgres_binary("postgres").parents[2] / OLDER_PROGRAMS / "bin"
-    account = server_account()
-    password = secrets.token_hex(8)
-    folder = open_folder / "foreign"
-    folder.mkdir()
-    (folder / "password").write_text(password)
-    if not account.can("-x", programs / "initdb"):  # the environment lies in a closed folder
-        lib = programs.parents[1]
-        programs = Path(shutil.copytree(lib / OLDER_PROGRAMS, folder / OLDER_PROGRAMS, symlinks=True)) / "bin"
-        if (libraries := lib.parent / f"{lib.name}.libs").is_dir():
-            shutil.copytree(libraries, folder.parent / libraries.name, symlinks=True, dirs_exist_ok=True)
-    if account.switch:
-        shutil.chown(folder, account.uid, account.gid)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data = folder / "data"
-    made = account.run(
-        *(programs / "initdb", "-D", data, "-U", "boss", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C"),
-        f"--pwfile={folder / 'password'}",
-    )
-    assert made.returncode == 0, made.stdout
-    options = f"-c port={port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
-    started = account.run(programs / "pg_ctl", "start", "-w", "-D", data, "-l", folder / "log", "-o", options)
-    assert started.returncode == 0, started.stdout
-    yield f"boss:{password}@127.0.0.1:{port}"
-    account.run(programs / "pg_ctl", "stop", "-w", "-D", data, "-m", "immediate")
+    """A PostgreSQL 16 that knows no letters but ASCII's; yields its address but for the scheme and the database."""
+    with foreign_server(older_programs(), open_folder / "foreign", "C") as address:
+        yield address
 
 
 @pytest.fixture
@@ -86,6 +58,32 @@ def test_an_owner_without_other_rights_applies_loads_builds_and_searches(foreign
         assert plain.execute("SELECT edition_key FROM similar_books('OL3M', 1)").fetchone() == found[1]
 
 
+def test_an_owner_without_other_rights_swaps_tables_and_switches_models(foreign: str, owner_dsn: str) -> None:
+    rows, others = draw_library(300, dim=8), draw_library(300, dim=8, seed=1)
+    with psycopg.connect(f"postgresql://{foreign}/books", autocommit=True) as boss:
+        boss.execute("CREATE EXTENSION vector")
+
+    with connect(owner_dsn) as conn, connect(owner_dsn) as searching:
+        apply_sql(conn)
+        load_books(conn, rows.books)
+        first, second = register(conn, dim=8), register(conn, dim=8, model_id="second")
+        for model in (first, second):
+            load_range(conn, model, (0, 1000), rows.covers, rows.embeddings, rows.tags)
+            build_index(conn, model)
+        at = others.embeddings.schema.get_field_index("sha256")
+        hashes = [["f" * 64] * 300]
+        covers = rows.covers.set_column(rows.covers.schema.get_field_index("sha256"), "sha256", hashes)
+        load_range(conn, first, (0, 1000), covers, others.embeddings.set_column(at, "sha256", hashes), rows.tags)
+        nearest = "SELECT cover_id, round(cosine::numeric, 2) FROM search_covers(%s, 1)"
+        assert searching.execute(nearest, [rows.literal(3)]).fetchone() == (3, 1)  # the second's, which stay
+        swapped = build_index(conn, first)
+        assert searching.execute(nearest, [others.literal(3)]).fetchone() == (3, 1)
+        conn.execute("SELECT activate_embedding_model(%s)", [second])
+        assert searching.execute(nearest, [rows.literal(3)]).fetchone() == (3, 1)
+
+    assert (swapped.rebuilt, swapped.rows) == (True, 300)
+
+
 def test_a_parallel_build_without_room_in_shared_memory_is_done_by_one_process(
     foreign: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,11 +106,14 @@ def test_a_parallel_build_without_room_in_shared_memory_is_done_by_one_process(
 
 
 def test_the_reader_comes_when_somebody_who_may_applies_the_files(foreign: str, owner_dsn: str) -> None:
+    with psycopg.connect(f"postgresql://{foreign}/books", autocommit=True) as boss:
+        boss.execute("CREATE SCHEMA extensions; CREATE EXTENSION vector SCHEMA extensions")  # closed to all others
     with connect(f"postgresql://{foreign}/books") as boss:
         apply_sql(boss)
         boss.execute("ALTER ROLE book_search_reader PASSWORD 'reading'")
         with psycopg.connect(f"postgresql://book_search_reader:reading@{foreign.split('@')[1]}/books") as reader:
             assert reader.execute("SELECT count(*) FROM book").fetchone() == (0,)
+            assert reader.execute("SELECT '[1]'::halfvec <=> '[1]'").fetchone() == (0,)
         boss.execute("DROP OWNED BY book_search_reader; DROP ROLE book_search_reader")
 
 
@@ -136,6 +137,15 @@ def test_a_database_of_another_encoding_is_refused(foreign: str) -> None:
         boss.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0")
     with connect(f"postgresql://{foreign}/latin") as conn, pytest.raises(UnfitServerError, match="stores LATIN1"):
         apply_sql(conn)
+
+
+def test_a_database_that_knows_no_letters_but_asciis_is_told_of(foreign: str) -> None:
+    with connect(f"postgresql://{foreign}/postgres") as conn:
+        (letters,) = [found for found in look_at_server(conn) if found.what == "letters"]
+
+    assert not letters.good
+    assert "in C Greek and Cyrillic words are found only as they are written" in letters.says
+    assert "LOCALE 'C.UTF-8'" in letters.says
 
 
 def test_the_embedded_servers_psql_speaks_to_it(foreign: str) -> None:

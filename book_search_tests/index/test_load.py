@@ -60,6 +60,15 @@ def test_what_is_loaded_is_what_was_given(connection: Connection, small: Library
     assert row == ("Nul ship", ["Ann", "Bob"], [], None, 0, "Faber & Faber", ["eng"], 0, digest(0))
 
 
+def test_no_new_book_waits_in_the_list_that_every_search_for_words_would_read(
+    connection: Connection, small: Library
+) -> None:
+    load_books(connection, small.books)
+
+    for index in ("book_words_in", "book_publisher_words"):
+        assert connection.execute("SELECT gin_clean_pending_list(%s::regclass)", [index]).fetchone() == (0,)
+
+
 def test_only_books_whose_content_changed_are_rewritten(connection: Connection, small: Library) -> None:
     load_books(connection, small.books)
     changed = with_values(small.books, 3, title="Another", content_hash=digest("another"))

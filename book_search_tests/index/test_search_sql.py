@@ -85,6 +85,9 @@ def test_a_broad_filter_walks_the_graph_and_a_narrow_one_does_not(searching: Con
 def test_more_may_be_asked_for_than_there_is(searching: Connection, library: Library) -> None:
     assert len(_rows(searching, "search_covers(%s, 30000)", library.literal(0))) == 24_000
     assert len(_rows(searching, "search_books(%s, k => 30, pages_from => 5, pages_to => 5)", library.literal(0))) == 12
+    most = "k => 2147483647, pages_from => 5, pages_to => 5"
+    assert len(_rows(searching, f"search_books(%s, 'ship', {most})", library.literal(0))) == 12
+    assert len(_rows(searching, f"search_covers(%s, {most})", library.literal(0))) == 12
 
 
 def test_a_work_is_hit_once_however_many_editions_it_has(searching: Connection, library: Library) -> None:
@@ -170,6 +173,20 @@ def test_words_alone_find_books_as_on_the_web(searching: Connection) -> None:
     assert found("bronte -body") == found("brontë") != set()
 
 
+def test_words_that_are_only_to_be_left_out_are_nothing_to_go_by(searching: Connection, library: Library) -> None:
+    without = _rows(searching, "search_books(%s)", library.literal(5))
+
+    assert _rows(searching, "search_books(%s, '-lighthouse')", library.literal(5)) == without
+    assert _rows(searching, "search_books(NULL, '-lighthouse')") == []
+
+
+def test_long_words_of_many_kinds_are_searched(searching: Connection) -> None:
+    for words in ("a b " * 2500, "x" * 10000, '"a b" -c or ' * 80, "((((!&|<->:*''", "a\\'b %s $1 %I"):
+        assert isinstance(_rows(searching, "search_books(NULL, %s)", words), list)
+    for name in ("author", "publisher", "subject"):
+        assert _rows(searching, f"search_books(NULL, 'ship', {name} => %s)", "a b " * 50) == []
+
+
 def test_similar_books_are_other_works(searching: Connection, library: Library) -> None:
     rows = _rows(searching, "similar_books('OL5M', 10)")
 
@@ -210,6 +227,14 @@ def test_a_query_may_come_as_any_type_of_vector_or_as_text(searching: Connection
         ("search_covers(NULL)", "nothing to search for"),
         ("search_books(NULL, ' ')", "nothing to search for"),
         ("search_books(NULL, 'sea', 0)", "k must be 1 or more, not 0"),
+        ("search_covers('[1]', -1)", "k must be 1 or more, not -1"),
+        ("search_covers('[1]', NULL)", "k must be 1 or more, not NULL"),
+        ("similar_books('OL5M', 0)", "k must be 1 or more, not 0"),
+        ("search_covers('[NaN]')", "NaN not allowed in halfvec"),
+        ("search_covers('[1e9]')", "out of range for type halfvec"),
+        ("search_books(NULL, repeat('a b ', 5000))", "the words have 20000 characters, and 10,000 are the most"),
+        ("search_books(NULL, 'sea', author => repeat('a b ', 5000))", "a filter has more than 10,000 characters"),
+        ("search_books(NULL, 'sea', tag => '{NULL}')", "written facet:tag, not NULL"),
         ("search_books(NULL, 'sea', tag => '{blue}')", "written facet:tag, not 'blue'"),
         ("similar_books('OL0000M')", "there is no book 'OL0000M'"),
         ("search_books('a ship')", "invalid input syntax for type halfvec"),

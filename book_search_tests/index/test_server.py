@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,6 +100,18 @@ def test_a_killed_server_is_reopened_though_another_program_has_its_process_id(h
             assert other.poll() is None
         finally:
             other.kill()
+
+
+def test_a_server_that_is_left_while_it_recovers_stops_and_is_opened_again(home: Path) -> None:
+    """Asked politely just then, PostgreSQL 18.4 waits for ever, and answers nobody."""
+    for wait in (0.0, 0.1, 0.2):
+        with embedded_server(home) as dsn:
+            assert _run(dsn, "SELECT 1") == [(1,)]
+            server = _pid(home)
+            child = int(Path(f"/proc/{server}/task/{server}/children").read_text().split()[0])
+            os.kill(child, signal.SIGKILL)
+            time.sleep(wait)
+        assert not _pid_file(home).exists()
 
 
 def test_a_killed_client_does_not_keep_the_server(home: Path) -> None:

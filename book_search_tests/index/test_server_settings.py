@@ -1,9 +1,11 @@
 """What is wrong with a server's settings is said before a build, with the figures and the way to mend it."""
 
 import logging
+from pathlib import Path
 
 import pytest
 
+from book_search.cli.health import examine
 from book_search.index import server_settings
 from book_search.index.build import build_index
 from book_search.index.connection import Connection
@@ -20,7 +22,7 @@ def test_a_server_that_will_do_has_nothing_to_be_mended(searching: Connection) -
     assert [name for name, one in found.items() if not one.good] == []
     assert "24000 embeddings" in found["build memory"].says
     assert "mmap" in found["shared memory"].says
-    assert found["extensions"].says == "plpgsql, vector; none but vector is needed"
+    assert found["extensions"].says.startswith("plpgsql, vector; none but vector is needed")
 
 
 def test_an_empty_database_is_looked_at_for_what_is_planned(connection: Connection) -> None:
@@ -72,6 +74,34 @@ def test_a_build_tells_beforehand_what_will_make_it_slow(
         build_index(connection, model)
 
     assert "parallel build: no workers, so it takes 1.7 times as long" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("version", "name", "good", "says"),
+    [
+        ("0.8.1", "database", False, "CVE-2026-3172); update it, then: ALTER EXTENSION vector UPDATE"),
+        ("0.8.3", "server", True, "pgvector 0.8.3 can damage an HNSW index when it is vacuumed; update it"),
+    ],
+)
+def test_the_doctor_tells_of_an_unsafe_pgvector_and_the_cure(
+    connection: Connection,
+    database_dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    name: str,
+    good: bool,
+    says: str,
+) -> None:
+    connection.execute("UPDATE pg_extension SET extversion = %s WHERE extname = 'vector'", [version])
+    monkeypatch.setenv("BOOK_SEARCH_DATABASE_URL", database_dsn)
+    monkeypatch.setenv("BOOK_SEARCH_HOME", str(tmp_path))
+    monkeypatch.setenv("BOOK_SEARCH_MODEL", str(tmp_path))
+
+    (found,) = [finding for finding in examine() if finding.what == name]
+
+    assert (found.good, found.warns) == (good, good)
+    assert says in found.says
 
 
 def _by_name(found: list[ServerFinding]) -> dict[str, ServerFinding]:

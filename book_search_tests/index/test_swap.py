@@ -175,6 +175,7 @@ def test_a_reader_who_stays_in_the_table_ends_the_swap_not_the_search(
     connection: Connection, database_dsn: str, model: int, rows: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(swap, "LOCK_SECONDS", 0.05)
+    monkeypatch.setattr(swap, "ATTEMPTS", 5)
     _load(connection, model, _with_other_pictures(rows, 200))
     with connect(database_dsn) as reader:
         reader.execute("BEGIN; SELECT count(*) FROM cover_embedding_1")
