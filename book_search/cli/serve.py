@@ -1,5 +1,6 @@
 """The command that serves the search page: holds the database, opens the port, and says where."""
 
+import os
 import signal
 import socket
 import sys
@@ -25,6 +26,8 @@ def serve(host: str, port: int) -> None:
       curl 'http://127.0.0.1:8000/api/search?q=a+ship&limit=3'
       curl -F image=@photo.jpg http://127.0.0.1:8000/api/search
     """
+    # Before numpy is there: two threads of a few small products wait for each other wherever something else computes.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         import python_multipart  # noqa: F401 - starlette misses it only when the first form arrives
         import uvicorn
@@ -44,7 +47,7 @@ def serve(host: str, port: int) -> None:
     with _listening(host, port) as listener:
         _end_as_by_ctrl_c()
         with database(settings.dsn, settings.work_folder) as dsn:
-            app = build_app(settings, dsn, configured.clip, configured.lake(), configured.texts)
+            app = build_app(settings, dsn, configured.clip, configured.lake(), configured.texts, warm=True)
             server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
             click.echo(f"Books by their covers: {_address(listener)}   (Ctrl-C ends it)")
             if not listener.getsockname()[0].startswith(LOOPBACK):

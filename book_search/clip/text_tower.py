@@ -3,6 +3,8 @@
 Knows the checkpoint's tensors and the arithmetic; nothing of words, of torch or of where models lie. It is here because
 importing torch and transformers takes two seconds, and one short sentence takes this ten milliseconds.
 
+What several texts begin with is computed once, and what the templates begin with once for all questions (`token_tree`).
+
 The arithmetic is that of Radford et al. 2021, section 2.4, as transformers' CLIPTextModelWithProjection does it: token
 and position embeddings, layers with the normalisation first and causal attention, the last normalisation at the end of
 the text, a projection.
@@ -10,18 +12,18 @@ the text, a projection.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from book_search.clip.tensors import Tensors, open_tensors
+from book_search.clip.token_tree import Tokens, TokenTree, Trunk, grow, passes, trunk_columns
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 
 LEGACY_END = 2  # the end token's id in configurations of before transformers 4.31: the largest id of a text is meant
-TOKENS_AT_ONCE = 512  # of several texts in one pass; more would only take memory
 
 # transformers' CLIPTextConfig; a published config.json leaves out what is as here.
 DEFAULTS: dict[str, Any] = {
@@ -67,6 +69,7 @@ class TextTower:
         activation: between the two layers of each perceptron.
         epsilon: added to a variance before its root is taken.
         end: the token at which a text's vector is taken, or LEGACY_END.
+        beginnings: tokens that many texts will begin with; what is computed of them is kept.
     """
 
     tensors: Tensors
@@ -75,70 +78,75 @@ class TextTower:
     activation: Callable[[Array], Array]
     epsilon: float
     end: int
+    beginnings: tuple[Tokens, ...] = ()
+    # One trunk, replaced as a whole: threads that grow it side by side lose nothing but each other's work.
+    _trunk: list[Trunk[Array]] = field(default_factory=lambda: [Trunk()], init=False, repr=False, compare=False)
 
     @property
     def logit_scale(self) -> float:
         """The learned inverse temperature, of which the checkpoint holds the logarithm."""
         return float(np.exp(self.tensors["logit_scale"]))
 
-    def encode(self, token_ids: Sequence[Sequence[int]]) -> Array:
+    @property
+    def dim(self) -> int:
+        """Numbers in a vector."""
+        return self.tensors.shape("text_projection.weight")[0]
+
+    def encode(self, token_ids: Sequence[Tokens]) -> Array:
         """Unit vectors of texts, float32 [n, dim], from the tokens of each, start and end token included.
 
         No text is padded, and none is read beyond its end token: what comes after it cannot change a vector, since
         attention looks backwards alone.
         """
-        texts = [self._up_to_the_end(ids) for ids in token_ids]
-        dim = self.tensors.shape("text_projection.weight")[0]
-        vectors = np.empty((len(texts), dim), np.float32)
-        for some in _passes(texts):
-            vectors[some] = self._vectors([texts[index] for index in some])
+        texts = [self.up_to_the_end(ids) for ids in token_ids]
+        vectors = np.empty((len(texts), self.dim), np.float32)
+        for some in passes(texts):
+            trunk = self._trunk[0]
+            vectors[some] = self._vectors(grow([texts[index] for index in some], trunk.children), trunk)
         return vectors
 
-    def _up_to_the_end(self, ids: Sequence[int]) -> Sequence[int]:
+    def up_to_the_end(self, ids: Tokens) -> Tokens:
+        """What of a text's tokens its vector depends on."""
         array = np.asarray(ids)
         last = int(np.argmax(array if self.end == LEGACY_END else array == self.end))
         return ids[: last + 1]
 
-    def _vectors(self, texts: Sequence[Sequence[int]]) -> Array:
-        """Unit vectors of texts in the order of their lengths: [n, dim]."""
-        lengths = np.array([len(text) for text in texts])
-        ends = lengths.cumsum() - 1
-        tokens = self.tensors.rows("text_model.embeddings.token_embedding.weight", np.concatenate(texts))
-        positions = self.tensors["text_model.embeddings.position_embedding.weight"]
-        x = tokens + np.concatenate([positions[:length] for length in lengths])
+    def _vectors(self, tree: TokenTree, trunk: Trunk[Array]) -> Array:
+        """Unit vectors of a tree's texts: [n, dim]."""
+        tokens = self.tensors.rows("text_model.embeddings.token_embedding.weight", tree.tokens)
+        x = tokens + self.tensors["text_model.embeddings.position_embedding.weight"][tree.places]
+        unseen = np.where(tree.sees, np.float32(0), np.float32(-np.inf))
+        keys, values = [], []
         for layer in range(self.layers):
             at = f"text_model.encoder.layers.{layer}"
-            # Of the last layer only the end tokens are needed, though they look at all.
-            wanted = slice(None) if layer < self.layers - 1 else ends
-            x = x[wanted] + self._attention(self._normalised(x, f"{at}.layer_norm1"), lengths, wanted, at)
+            seen = self._normalised(x, f"{at}.layer_norm1")
+            k, v = (self._linear(seen, f"{at}.self_attn.{name}_proj") for name in "kv")
+            if trunk.keys:
+                k, v = np.concatenate([trunk.keys[layer], k]), np.concatenate([trunk.values[layer], v])
+            keys.append(k)
+            values.append(v)
+            if layer == self.layers - 1:  # of which only the end tokens are needed, though they look at all
+                x, seen, unseen = x[tree.ends], seen[tree.ends], unseen[tree.ends]
+            taken = self._attention(self._linear(seen, f"{at}.self_attn.q_proj"), k, v, unseen)
+            x = x + self._linear(taken, f"{at}.self_attn.out_proj")
             hidden = self._linear(self._normalised(x, f"{at}.layer_norm2"), f"{at}.mlp.fc1")
             x = x + self._linear(self.activation(hidden), f"{at}.mlp.fc2")
+        children, columns = trunk_columns(tree, self.beginnings)
+        if len(children) > len(trunk.children):
+            self._trunk[0] = Trunk(children, tuple(k[columns] for k in keys), tuple(v[columns] for v in values))
         pooled = self._normalised(x, "text_model.final_layer_norm") @ self.tensors["text_projection.weight"].T
         unit: Array = pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
         return unit
 
-    def _attention(self, x: Array, lengths: np.ndarray, wanted: slice | np.ndarray, at: str) -> Array:
-        """What each wanted token takes from those up to it of its own text."""
-        width = x.shape[1] // self.heads
-        queries, keys, values = (
-            self._linear(x, f"{at}.self_attn.{name}_proj").reshape(-1, self.heads, width) for name in "qkv"
-        )
-        taken = np.empty_like(queries)
-        first = 0
-        # Texts of one length lie side by side and are done together: [texts, heads, tokens, width].
-        for length, texts in zip(*np.unique(lengths, return_counts=True), strict=True):
-            rows = slice(first, first + length * texts)
-            q, k, v = (
-                part[rows].reshape(texts, length, self.heads, width).transpose(0, 2, 1, 3)
-                for part in (queries, keys, values)
-            )
-            scores = q @ k.transpose(0, 1, 3, 2) * np.float32(width**-0.5)
-            scores += np.triu(np.full((length, length), -np.inf, np.float32), 1)
-            weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-            weights /= weights.sum(axis=-1, keepdims=True)
-            taken[rows] = (weights @ v).transpose(0, 2, 1, 3).reshape(-1, self.heads, width)
-            first = rows.stop
-        return self._linear(taken.reshape(len(x), -1)[wanted], f"{at}.self_attn.out_proj")
+    def _attention(self, queries: Array, keys: Array, values: Array, unseen: Array) -> Array:
+        """What each row takes from the columns that it sees: [rows, width]; `unseen` is -inf for the others."""
+        width = queries.shape[1] // self.heads
+        q, k, v = (part.reshape(-1, self.heads, width).transpose(1, 0, 2) for part in (queries, keys, values))
+        scores = q @ k.transpose(0, 2, 1) * np.float32(width**-0.5) + unseen
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        taken: Array = (weights @ v).transpose(1, 0, 2).reshape(len(queries), -1)
+        return taken
 
     def _linear(self, x: Array, name: str) -> Array:
         product: Array = x @ self.tensors[f"{name}.weight"].T
@@ -189,17 +197,3 @@ def _names(layers: int) -> Iterator[str]:
         parts += [f"encoder.layers.{layer}.self_attn.{part}_proj" for part in ("q", "k", "v", "out")]
     for part in parts:
         yield from (f"text_model.{part}.weight", f"text_model.{part}.bias")
-
-
-def _passes(texts: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """The positions of the texts, in the order of their lengths, a share for each pass."""
-    some: list[int] = []
-    tokens = 0
-    for index in sorted(range(len(texts)), key=lambda index: len(texts[index])):
-        if some and tokens + len(texts[index]) > TOKENS_AT_ONCE:
-            yield some
-            some, tokens = [], 0
-        some.append(index)
-        tokens += len(texts[index])
-    if some:
-        yield some

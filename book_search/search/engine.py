@@ -199,6 +199,8 @@ def _mixed(parts: Sequence[Part], vectors: np.ndarray, sample: np.ndarray) -> np
 
 
 def _works(conn: Connection, edition_keys: list[str]) -> set[str]:
+    if not edition_keys:
+        return set()
     rows = conn.execute(
         "SELECT coalesce(work_key, edition_key) FROM book WHERE edition_key = ANY (%s)", [edition_keys]
     ).fetchall()

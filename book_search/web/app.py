@@ -5,7 +5,8 @@ Knows HTTP; what is asked is `question`'s part, the answer `library`'s, the page
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from anyio import to_thread
@@ -63,7 +64,12 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def build_app(
-    settings: Settings, dsn: str, load_clip: LoadClip, lake: Lake, texts_of: TextsOf | None = None
+    settings: Settings,
+    dsn: str,
+    load_clip: LoadClip,
+    lake: Lake,
+    texts_of: TextsOf | None = None,
+    warm: bool = False,
 ) -> Starlette:
     """The page at `/`, the JSON API under `/api`, the covers under `/cover`, and `/healthz`.
 
@@ -73,8 +79,18 @@ def build_app(
         load_clip: gives the model; called once, when the first question needs it.
         lake: where the covers' pictures are.
         texts_of: gives the half of the model that reads texts, which is there sooner.
+        warm: whether to begin at once, beside the first questions, with what makes later ones quicker.
     """
-    rooms = _Rooms(Library(dsn, load_clip, texts_of), lake, settings.open_library_url)
+    library = Library(dsn, load_clip, texts_of)
+    rooms = _Rooms(library, lake, settings.open_library_url)
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        if warm:
+            library.warm_up(settings.engine)
+        yield
+        await to_thread.run_sync(library.close)
+
     return Starlette(
         routes=[
             Route("/", rooms.page, methods=["GET", "POST"]),
@@ -85,6 +101,7 @@ def build_app(
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(SafeHeaders), Middleware(BoundedBody, most=MOST_UPLOADED + FORM_ROOM)],
+        lifespan=lifespan,
         exception_handlers={HTTPException: rooms.refusal, Exception: rooms.failure},
     )
 

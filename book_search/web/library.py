@@ -5,33 +5,37 @@ Knows the search, threads and connections; nothing of HTTP or HTML.
 
 import io
 import logging
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from PIL import Image
+from psycopg import Error as DatabaseError
 
+from book_search.clip.model import ModelMismatchError, ModelUnavailableError
 from book_search.clip.preprocessing import BROKEN, FORMATS
-from book_search.index.connection import Connection, connect
+from book_search.clip.texts import LazyTexts, quickened
+from book_search.index.connection import Connection, DatabaseUnreachableError
 from book_search.index.models import active_model
 from book_search.search.engine import LoadClip, NothingToSearchError, search
+from book_search.search.query import Query
 from book_search.search.results import Results
+from book_search.web.connections import ReadingConnections
 from book_search.web.question import Question
 
 if TYPE_CHECKING:
     from book_search.clip.encoder import Clip
-    from book_search.clip.texts import TextEncoder
 
-TextsOf = Callable[[LoadClip], "TextEncoder"]  # the half that reads texts, or the whole, which it can ask for
+TextsOf = Callable[[LoadClip], LazyTexts]  # the half that reads texts, or the whole, which it can ask for
 
 logger = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
-STATEMENT_SECONDS = 10  # as for book_search_reader: nobody waits longer for a page
 CONNECTIONS = 16  # at once; the embedded server has 60 for all who use it
+READY_SECONDS = 5  # that an end waits for what is being made ready: torch is not to be left in the midst of its import
 MOST_PIXELS = 64_000_000  # of a picture asked by: a large camera's, and some 200 MB once decoded
 
 
@@ -42,19 +46,41 @@ class TooLargePictureError(ValueError):
 class Library:
     """Answers questions in threads, so that a slow one holds up nobody else's page.
 
-    Questions that need the model take turns: it uses every core as it is, and transformers' tokenizers, which pad by
-    changing themselves, may not be shared between threads (CLIP's own, `clip.tokens`, may). That makes loading each
-    half once safe, too.
+    Questions with a picture take turns, since the model that sees uses every core as it is.
     """
 
     def __init__(self, dsn: str, load_clip: LoadClip, texts_of: TextsOf | None = None) -> None:
-        self._dsn = dsn
+        self._connections = ReadingConnections(dsn)
         self._load_clip = load_clip
         self._texts_of = texts_of
         self._clip: Clip | None = None
-        self._texts: TextEncoder | None = None
-        self._model_turn = CapacityLimiter(1)
+        self._texts: LazyTexts | None = None
+        self._loading, self._loading_texts = threading.Lock(), threading.Lock()
+        self._picture_turn = CapacityLimiter(1)
         self._threads = CapacityLimiter(CONNECTIONS - 1)
+        self._warming: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    def warm_up(self, engine: str) -> None:
+        """Begin, in a thread of its own, with what the first questions would wait for; later ones are quicker, too.
+
+        Args:
+            engine: as `texts.quickened` takes it.
+        """
+        self._warming = threading.Thread(target=self._make_ready, args=[engine], name="warm-up", daemon=True)
+        self._warming.start()
+
+    def ready(self, timeout: float | None = None) -> bool:
+        """Wait until nothing more is being made ready; False if the time, in seconds, is over before."""
+        if self._warming is not None:
+            self._warming.join(timeout)
+        return self._warming is None or not self._warming.is_alive()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._closed.set()
+        self.ready(READY_SECONDS)
+        self._connections.close()
 
     async def search(self, question: Question) -> Results:
         """The answer to a question. Each half of the model is loaded when the first one needs it.
@@ -72,7 +98,7 @@ class Library:
                 _refuse_huge(image)
             return search(connection, self._clip_once, query, limit, filters, load_texts=self._texts_once)
 
-        return await self._in_thread(ask, needs_model=bool(query.texts or query.images or query.avoids))
+        return await self._in_thread(ask, sees=bool(query.images))
 
     async def titles(self, edition_keys: list[str]) -> dict[str, str]:
         """The titles of the books that are there, by edition key."""
@@ -95,33 +121,53 @@ class Library:
 
         return await self._in_thread(ask)
 
-    async def _in_thread(self, ask: Callable[[Connection], Answer], needs_model: bool = False) -> Answer:
+    async def _in_thread(self, ask: Callable[[Connection], Answer], sees: bool = False) -> Answer:
         def run() -> Answer:
-            with _reading(self._dsn) as connection:
+            with self._connections.lend() as connection:
                 return ask(connection)
 
-        return await to_thread.run_sync(run, limiter=self._model_turn if needs_model else self._threads)
+        return await to_thread.run_sync(run, limiter=self._picture_turn if sees else self._threads)
+
+    def _make_ready(self, engine: str) -> None:
+        """A question as anybody's; then a quicker way for texts, where there is one."""
+        for step in (self._ask_one, lambda: self._quicken(engine)):
+            if self._closed.is_set():
+                return
+            try:
+                step()
+            except (NothingToSearchError, ModelMismatchError, ModelUnavailableError, ValueError) as error:
+                logger.info("not ready for questions yet: %s", error)
+            except (DatabaseUnreachableError, DatabaseError) as error:
+                logger.info("the database is not ready for questions yet: %s", error)
+
+    def _ask_one(self) -> None:
+        with self._connections.lend() as connection:
+            search(connection, self._clip_once, Query(texts=["a book"], words="a book"), load_texts=self._texts_once)
+
+    def _quicken(self, engine: str) -> None:
+        started = time.monotonic()
+        texts = self._texts_once()
+        if (quicker := quickened(texts, engine)) is not texts:
+            self._texts = quicker
+            logger.info("texts are encoded in a quicker way, made ready in %.1f s", time.monotonic() - started)
 
     def _clip_once(self) -> "Clip":
-        if self._clip is None:
-            started = time.monotonic()
-            self._clip = self._load_clip()
-            logger.info("loaded the model in %.1f s", time.monotonic() - started)
-        return self._clip
+        with self._loading:
+            if self._clip is None:
+                started = time.monotonic()
+                self._clip = self._load_clip()
+                logger.info("loaded the model in %.1f s", time.monotonic() - started)
+            return self._clip
 
-    def _texts_once(self) -> "TextEncoder":
-        if self._texts is None:
-            self._texts = self._texts_of(self._clip_once) if self._texts_of else self._clip_once()
-        return self._texts
+    def _texts_once(self) -> LazyTexts:
+        with self._loading_texts:
+            if self._texts is None:
+                self._texts = self._texts_of(self._clip_once) if self._texts_of else self._texts_of_whole()
+            return self._texts
 
-
-@contextmanager
-def _reading(dsn: str) -> Iterator[Connection]:
-    """A connection that can change nothing and gives up slow statements; opening one takes a few milliseconds."""
-    with connect(dsn) as connection:
-        connection.execute("SELECT set_config('statement_timeout', %s, false)", [f"{STATEMENT_SECONDS}s"])
-        connection.execute("SET default_transaction_read_only = on")
-        yield connection
+    def _texts_of_whole(self) -> LazyTexts:
+        clip = self._clip_once()
+        return LazyTexts(clip.description, lambda: clip)
 
 
 def _refuse_huge(picture: bytes) -> None:

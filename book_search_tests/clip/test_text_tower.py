@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,3 +187,16 @@ def test_gelu_is_the_exact_one() -> None:
     expected = torch.nn.functional.gelu(torch.from_numpy(x).double()).numpy()
 
     np.testing.assert_allclose(gelu(x), expected, atol=1e-6)
+
+
+def test_what_is_kept_of_a_beginning_changes_no_vector(tmp_path: Path) -> None:
+    model = save_model(tmp_path)
+    plain = tower_of(tmp_path)
+    keeping = replace(plain, beginnings=((START, 1), (START, 1, 2, 3), (START, 99)))
+    odd = [[START, 1, END], [START, 1, 2, END], [START, END], [START, 1], [START, 99, 1, END], [START, 99, 1, END]]
+
+    for texts in (TEXTS, odd, [*odd, *TEXTS], TEXTS):
+        assert furthest(keeping, by_transformers(model, texts), texts) < EXACT
+
+    assert len(keeping._trunk[0].children) == 5
+    assert not plain._trunk[0].children

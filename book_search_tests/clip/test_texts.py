@@ -4,7 +4,9 @@ import logging
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -15,7 +17,7 @@ import pytest
 from book_search.clip.encoder import Clip
 from book_search.clip.model import ModelUnavailableError, describe_model, load_clip
 from book_search.clip.templates import text_vector
-from book_search.clip.texts import ClipTexts, load_texts, open_clip_texts
+from book_search.clip.texts import ClipTexts, LazyTexts, load_texts, open_clip_texts
 from book_search.sample.demo import TINY_CLIP
 from book_search_tests.clip.random_clip import save_random_siglip
 
@@ -137,3 +139,38 @@ def test_a_loaded_clip_reads_texts_by_its_own_half_on_the_processor(clip: Clip) 
 
 def test_the_tiny_clip_is_a_plain_one() -> None:
     assert isinstance(load_texts(str(TINY_CLIP), load_whole=never).loaded, ClipTexts)
+
+
+def test_a_text_asked_for_again_is_remembered_and_each_encoder_has_its_own_memory(clip: Clip) -> None:
+    asked: list[list[str]] = []
+
+    class Noting(ClipTexts):
+        def encode_texts(self, texts: Sequence[str]) -> np.ndarray:
+            asked.append(list(texts))
+            return super().encode_texts(texts)
+
+    assert clip.texts is not None
+    noting = Noting(clip.texts.tokenizer, clip.texts.tower)
+    texts, other = LazyTexts(clip.description, lambda: noting), LazyTexts(clip.description, lambda: noting)
+
+    first, again, elsewhere = (each.encode_texts(["a moon", "snow"]) for each in (texts, texts, other))
+
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_allclose(first, elsewhere, atol=1e-6)
+    assert asked == [["a moon", "snow"]] * 2
+
+
+def test_threads_load_a_model_once(clip: Clip) -> None:
+    loads: list[int] = []
+
+    def slowly() -> Clip:
+        loads.append(1)
+        time.sleep(0.05)
+        return clip
+
+    texts = LazyTexts(clip.description, slowly)
+    with ThreadPoolExecutor(4) as threads:
+        vectors = list(threads.map(lambda n: texts.encode_texts([f"a ship {n % 2}"]), range(8)))
+
+    assert len(loads) == 1
+    np.testing.assert_allclose(vectors[:6], vectors[2:], atol=1e-6)
