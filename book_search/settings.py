@@ -20,13 +20,15 @@ OPENAI_CLIP_REVISION = "c237dc49a33fc61debc9276459120b7eac67e7ef"
 OPEN_LIBRARY_URL = "https://openlibrary.org"
 COVERS_URL = "https://covers.openlibrary.org"
 ARCHIVE_URL = "https://archive.org"
+WEB_ADDRESSES = ("open_library_url", "covers_url", "archive_url", "covers_metadata", "s3_endpoint", "dagster_url")
 CLOCK = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
 class Settings(BaseSettings):
     """What a user may set, each as `BOOK_SEARCH_<NAME>` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="BOOK_SEARCH_", extra="ignore", frozen=True)
+    # What was set is not told in an error: it may be a secret, and errors are kept by Dagster.
+    model_config = SettingsConfigDict(env_prefix="BOOK_SEARCH_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     home: str = Field(".book_search", description="Where the lake lies: a folder, or s3://bucket/prefix.")
     work: str | None = Field(
@@ -34,6 +36,10 @@ class Settings(BaseSettings):
         description="A local folder for scratch files. Default: HOME itself, or the user's cache folder for s3://.",
     )
     s3_endpoint: str | None = Field(None, description="An S3 API other than Amazon's, such as a local one.")
+    s3_encryption: str | None = Field(
+        "AES256",
+        description="How S3 encrypts what is written: AES256, aws:kms, aws:kms:KEY; empty: as the bucket has it.",
+    )
     database_url: SecretStr | None = Field(
         None,
         description="postgresql://... with pgvector 0.8.4 or newer. Absent: the embedded server under HOME.",
@@ -114,6 +120,15 @@ class Settings(BaseSettings):
     recall_floor: float = Field(
         0.98, gt=0, le=1, description="What recall@10 an index must have, against exact search, before it is searched."
     )
+    automation: bool = Field(
+        False, description="on: all sensors and schedules run from the start. Each can be switched in the UI too."
+    )
+    webhook: SecretStr | None = Field(
+        None, description="Is sent a JSON POST with the field text, as Slack takes it, when a run fails or is lost."
+    )
+    dagster_url: str | None = Field(
+        None, description="Where people see Dagster's UI: what the webhook is sent links to the failed run there."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much the command line tells: DEBUG, INFO, WARNING, ERROR."
     )
@@ -133,6 +148,26 @@ class Settings(BaseSettings):
     @classmethod
     def _codes(cls, value: object) -> object:
         return tuple(code.strip() for code in value.split(",") if code.strip()) if isinstance(value, str) else value
+
+    @field_validator(*WEB_ADDRESSES)
+    @classmethod
+    def _holds_no_password(cls, value: str | None) -> str | None:
+        """Where something was fetched from is told in the ledger, in metadata and in logs."""
+        if value is not None and "@" in value.partition("://")[2].partition("/")[0]:
+            raise ValueError(
+                "an address with a user and a password in it would be told to everybody; leave out user:...@"
+            )
+        return value
+
+    @field_validator("webhook")
+    @classmethod
+    def _is_a_web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        """Told when it is set: a failed run would come to nobody, and why must not name the address then."""
+        if value is not None:
+            parts = urlsplit(value.get_secret_value())
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("it is no web address; write one that begins with https://")
+        return value
 
     @field_validator("off_peak")
     @classmethod

@@ -26,8 +26,15 @@ LAYERS = {
     "definitions": {"defs"},
     "web": {"web", "search", "index", "clip"},
 }
-FOUNDATION = {"lake", "settings", "schemas", "cover_ranges", "progress", "instance", "__init__"}
-ALONE = {"settings": {"settings"}, "lake": {"lake"}, "schemas": {"schemas"}, "cover_ranges": {"cover_ranges"}}
+FOUNDATION = {"alone", "lake", "s3", "settings", "schemas", "cover_ranges", "progress", "instance", "__init__"}
+ALONE = {
+    "settings": {"settings"},
+    "alone": {"alone", "lake"},
+    "lake": {"lake", "s3"},
+    "s3": {"s3"},
+    "schemas": {"schemas"},
+    "cover_ranges": {"cover_ranges"},
+}
 
 
 def _imports(module: Path) -> set[str]:

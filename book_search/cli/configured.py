@@ -20,7 +20,7 @@ def lake() -> "Lake":
     from book_search.lake import open_lake
 
     settings = load_settings()
-    return open_lake(settings.home, settings.work_folder, settings.s3_endpoint)
+    return open_lake(settings.home, settings.work_folder, settings.s3_endpoint, settings.s3_encryption)
 
 
 def road_rule() -> "RoadRule":

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from book_search import schemas
+from book_search.alone import alone_at
 from book_search.clip.forgetting import forget_others, forget_range
 from book_search.clip.known_vectors import standing_vectors, vectors_elsewhere, vectors_of
 from book_search.clip.model import ModelDescription, ModelIdentity, ModelMismatchError
@@ -25,7 +26,15 @@ from book_search.lake import Lake
 if TYPE_CHECKING:
     from book_search.clip.encoder import Clip
 
-__all__ = ["EmbedReport", "ModelMismatchError", "embed_range", "embeddings_folder", "forget_range", "vectors_of"]
+__all__ = [
+    "EmbedReport",
+    "ModelMismatchError",
+    "embed_range",
+    "embeddings_folder",
+    "forget_range",
+    "is_embedded",
+    "vectors_of",
+]
 
 Progress = Callable[[int, int | None], None]
 
@@ -75,6 +84,7 @@ class EmbedReport:
         }
 
 
+@alone_at(lambda _, each, model, *__, **___: (f"vectors of {each.key}", f"embeddings/{model.identity.slug}/{each.key}"))
 def embed_range(
     lake: Lake,
     cover_range: CoverRange,
@@ -140,6 +150,13 @@ def embeddings_folder(identity: ModelIdentity, cover_range: CoverRange) -> str:
     return f"embeddings/{identity.slug}/{cover_range.key}"
 
 
+def is_embedded(lake: Lake, cover_range: CoverRange, description: ModelDescription) -> bool:
+    """Whether every picture of a range has its vector by this model, and nothing else has: nothing is to be done."""
+    batches = [_Batch.read(lake, path, description) for path in lake.names(f"covers/{cover_range.key}")]
+    standing = set(lake.names(embeddings_folder(description.identity, cover_range)))
+    return all(batch.current for batch in batches) and standing == {batch.path for batch in batches}
+
+
 @dataclass
 class _Counter:
     total: int
@@ -172,7 +189,7 @@ class _Batch:
         path = f"{embeddings_folder(description.identity, CoverRange.parse(key))}/{name}"
         if not lake.exists(path):
             return cls(covers_path, path, rows, {}, current=False)
-        undecodable = _undecodable(lake, path)
+        undecodable = undecodable_of(lake, path)
         held = lake.read_table(path, ["cover_id", "sha256"])
         wanted = _without(rows, undecodable)
         current = (
@@ -266,7 +283,8 @@ def _checked(clip: "Clip", description: ModelDescription) -> "Clip":
     return clip
 
 
-def _undecodable(lake: Lake, path: str) -> dict[str, str]:
+def undecodable_of(lake: Lake, path: str) -> dict[str, str]:
+    """The pictures of an embeddings file that the model cannot be shown: sha256 and reason."""
     with lake.parquet(path) as file:
         stored: dict[str, str] = json.loads((file.schema_arrow.metadata or {}).get(UNDECODABLE, b"{}"))
     return stored
@@ -281,7 +299,7 @@ def _without(rows: pa.Table, undecodable: dict[str, str]) -> pa.Table:
 def _reasons(lake: Lake, batches: list[_Batch]) -> dict[str, int]:
     counted: dict[str, int] = {}
     for batch in batches:
-        undecodable = _undecodable(lake, batch.path)
+        undecodable = undecodable_of(lake, batch.path)
         for sha in batch.rows["sha256"].to_pylist():
             if sha in undecodable:
                 counted[undecodable[sha]] = counted.get(undecodable[sha], 0) + 1

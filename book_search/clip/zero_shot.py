@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from book_search.alone import alone_at
 from book_search.clip.embeddings import ModelMismatchError, embeddings_folder, vectors_of
 from book_search.clip.model import ModelDescription
 from book_search.clip.preprocessing import Picture
@@ -30,7 +32,10 @@ if TYPE_CHECKING:
     from book_search.clip.encoder import Clip
 
 FACETS = Path(__file__).with_name("facets.toml")
-MADE_FROM = b"book_search.made_from"  # in a tags file's metadata: the hash of all that decides its content
+# In a tags file's metadata: the hash of all that decides its content; that of the model and the facets alone; of each
+# cover's picture the first 64 bits of its sha256, in the order of the covers.
+MADE_FROM, ASKED, PICTURES = b"book_search.made_from", b"book_search.asked", b"book_search.pictures"
+PICTURE_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,14 @@ class TagReport:
     Attributes:
         covers: covers with a vector.
         tags: rows in the range's files, one a cover and facet.
+        tagged: of these, rows computed now.
         files_written, files_unchanged, files_removed: of the range's archive batches.
         seconds: of the whole.
     """
 
     covers: int
     tags: int
+    tagged: int
     files_written: int
     files_unchanged: int
     files_removed: int
@@ -114,6 +121,7 @@ def load_facets(path: Path = FACETS) -> tuple[Facet, ...]:
     return tuple(facets)
 
 
+@alone_at(lambda _, each, model, *__, **___: (f"vectors of {each.key}", f"tags/{model.identity.slug}/{each.key}"))
 def tag_range(
     lake: Lake,
     cover_range: CoverRange,
@@ -123,8 +131,9 @@ def tag_range(
 ) -> TagReport:
     """Bring the tags of one range up to its embeddings: for each cover the likeliest tag of each facet.
 
-    A file whose covers, pictures, model and facets are the same as when it was made is left as it is; if all are,
-    the model is not loaded.
+    A file whose covers, pictures, model and facets are the same as when it was made is left as it is. In another the
+    tags of the same pictures stay, to the last bit, so that nothing after them has to be written anew. Where no
+    picture is new, the model is not loaded.
 
     Raises:
         ModelMismatchError: `load_clip` gives another model than `description` speaks of.
@@ -133,7 +142,7 @@ def tag_range(
     source, folder = embeddings_folder(description.identity, cover_range), tags_folder(description, cover_range)
     texts: list[np.ndarray] | None = None
     clip: Clip | None = None
-    covers = written = unchanged = 0
+    covers = tagged = written = unchanged = 0
     kept = set()
     for path in lake.names(source):
         target = f"{folder}/{path.rsplit('/', 1)[1]}"
@@ -144,19 +153,39 @@ def tag_range(
         if lake.exists(target) and _stored_made_from(lake, target) == made_from:
             unchanged += 1
             continue
-        if clip is None or texts is None:
-            clip = load_clip()
-            if clip.identity != description.identity:
-                raise ModelMismatchError(f"asked for {description.identity}, but {clip.identity} was loaded")
-            texts = _facet_texts(clip, tuple(facets))
-        tags = _tags(clip, lake.read_table(path), facets, texts)
-        lake.write_table(target, tags.replace_schema_metadata({MADE_FROM: made_from}))
+        table = _standing(lake, target, keys, description, facets)
+        new = lake.read_table(path).filter(pc.invert(pc.is_in(keys["cover_id"], table["cover_id"].combine_chunks())))
+        if new.num_rows:
+            if clip is None or texts is None:
+                clip = load_clip()
+                if clip.identity != description.identity:
+                    raise ModelMismatchError(f"asked for {description.identity}, but {clip.identity} was loaded")
+                texts = _facet_texts(clip, tuple(facets))
+            table = pa.concat_tables([table, _tags(clip, new, facets, texts)])
+            table = table.sort_by([("cover_id", "ascending"), ("facet", "ascending")])
+        tagged += new.num_rows * len(facets)
+        metadata = {MADE_FROM: made_from, ASKED: _asked(description, facets), PICTURES: _pictures(keys)}
+        lake.write_table(target, table.replace_schema_metadata(metadata))
         written += 1
     gone = [path for path in lake.names(folder) if path not in kept]
     for path in gone:
         lake.delete(path)
     seconds = time.monotonic() - start
-    return TagReport(covers, covers * len(facets), written, unchanged, len(gone), seconds)
+    return TagReport(covers, covers * len(facets), tagged, written, unchanged, len(gone), seconds)
+
+
+def is_tagged(lake: Lake, cover_range: CoverRange, description: ModelDescription, facets: Sequence[Facet]) -> bool:
+    """Whether the tags of a range are those of its embeddings and these facets: nothing is to be done."""
+    folder = tags_folder(description, cover_range)
+    sources = {
+        f"{folder}/{path.rsplit('/', 1)[1]}": path
+        for path in lake.names(embeddings_folder(description.identity, cover_range))
+    }
+    return set(lake.names(folder)) == sources.keys() and all(
+        _stored_made_from(lake, target)
+        == _made_from(lake.read_table(path, ["cover_id", "sha256"]), description, facets)
+        for target, path in sources.items()
+    )
 
 
 def tags_folder(description: ModelDescription, cover_range: CoverRange) -> str:
@@ -195,11 +224,37 @@ def _tags(clip: "Clip", embeddings: pa.Table, facets: Sequence[Facet], texts: Se
         ]
         arrays = [pa.array(values, kind.type) for values, kind in zip(columns, TAGS, strict=True)]
         parts.append(pa.Table.from_arrays(arrays, schema=TAGS))
-    return (
-        pa.concat_tables(parts).sort_by([("cover_id", "ascending"), ("facet", "ascending")])
-        if parts
-        else (TAGS.empty_table())
-    )
+    return pa.concat_tables(parts) if parts else TAGS.empty_table()
+
+
+def _standing(
+    lake: Lake, path: str, keys: pa.Table, description: ModelDescription, facets: Sequence[Facet]
+) -> pa.Table:
+    """The tags of a file that still hold: of the covers in `keys` that show the picture which they were made of."""
+    if not lake.exists(path):
+        return TAGS.empty_table()
+    table = lake.read_table(path)
+    stored: dict[bytes, bytes] = table.schema.metadata or {}
+    if stored.get(ASKED) != _asked(description, facets):
+        return TAGS.empty_table()
+    before = dict(zip(table["cover_id"].unique().to_pylist(), _each(stored[PICTURES]), strict=True))
+    now = zip(keys["cover_id"].to_pylist(), _each(_pictures(keys)), strict=True)
+    same = [cover_id for cover_id, picture in now if before.get(cover_id) == picture]
+    held: pa.Table = table.filter(pc.is_in(table["cover_id"], pa.array(same, pa.int64())))
+    return held.replace_schema_metadata(None)
+
+
+def _asked(description: ModelDescription, facets: Sequence[Facet]) -> bytes:
+    asked = [asdict(description.identity), [asdict(facet) for facet in facets]]
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest().encode()
+
+
+def _pictures(keys: pa.Table) -> bytes:
+    return "".join(sha256[:PICTURE_DIGITS] for sha256 in keys["sha256"].to_pylist()).encode()
+
+
+def _each(pictures: bytes) -> list[bytes]:
+    return [pictures[start : start + PICTURE_DIGITS] for start in range(0, len(pictures), PICTURE_DIGITS)]
 
 
 def _made_from(keys: pa.Table, description: ModelDescription, facets: Sequence[Facet]) -> bytes:

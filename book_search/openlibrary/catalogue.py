@@ -19,14 +19,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from book_search.alone import alone_at
 from book_search.cover_ranges import CoverRange, ranges_of
 from book_search.lake import Lake
 from book_search.openlibrary.deny_list import DenyList, read_deny_list
-from book_search.openlibrary.dumps import DUMP_KINDS, DumpRecord, current_dump, known_rejects, rejects_table
-from book_search.openlibrary.lines import DumpError, Reject
+from book_search.openlibrary.dumps import DUMP_KINDS, DumpRecord, current_dump, known_rejects
+from book_search.openlibrary.lines import DumpError, Reject, rejects_table
 from book_search.openlibrary.records import MEMORY_LIMIT, Progress, sql
 from book_search.openlibrary.room import require_room
-from book_search.openlibrary.rules import CatalogueFilter, rules_of
+from book_search.openlibrary.rules import CatalogueFilter, NoBookError, rules_of
 from book_search.openlibrary.selection import Selection, open_selection
 from book_search.schemas import BOOKS, FUNNEL, REJECTS
 
@@ -77,7 +78,12 @@ class CatalogueRecord:
         chosen: Mapping[str, Any] = self.identity["filter"]
         return chosen
 
+    def is_from(self, dump: DumpRecord) -> bool:
+        """Whether its books were chosen from this very dump."""
+        return bool(self.identity.get("dumps", {}).get(dump.kind, {}).get("sha256") == dump.sha256)
 
+
+@alone_at(lambda *_, **__: ("the catalogue", "catalogue"))
 def make_catalogue(
     lake: Lake,
     wanted: CatalogueFilter,
@@ -89,6 +95,7 @@ def make_catalogue(
 
     Raises:
         DumpError: a dump is missing, empty or damaged.
+        NoBookError: none is chosen; the catalogue before stays.
         ValueError: a `where` condition of the filter cannot be understood.
         DenyListError: the deny list cannot.
     """
@@ -110,6 +117,8 @@ def make_catalogue(
             known,
             denied,
         )
+    if not catalogue.rows:
+        raise NoBookError(catalogue.funnel)
     return write_catalogue(lake, catalogue, identity)
 
 

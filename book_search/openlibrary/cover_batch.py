@@ -6,15 +6,15 @@ Knows when what is stored; the files' form is `cover_parts`', and how covers are
 
 import errno
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
+from book_search.alone import alone
 from book_search.lake import Lake
 from book_search.openlibrary.cover_files import covers_path, parts_folder
 from book_search.openlibrary.cover_parts import MovedError, Stored, read_stored, write_batch, write_part
@@ -30,8 +30,6 @@ SAVE_EVERY = 500  # covers
 SAVE_BYTES = 16 << 20  # of pictures, which are held in memory until then
 SAVE_SECONDS = 60.0
 
-LOOK_EVERY = 0.1  # seconds, whether another process has ended with a batch
-TELL_EVERY = 600.0  # seconds, that it has not
 MOVES = 5  # times that what another machine replaced is read anew
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -72,7 +70,7 @@ class CoverFile:
         Raises:
             DiskFullError: while storing. What was stored before is kept, and the next run goes on from there.
         """
-        with _alone(lake.work / "covers-locks", batch):
+        with alone(lake.work / "covers-locks", batch, f"the covers of batch {batch}"):
             lake.sweep(covers_path(batch))
             lake.sweep(f"{parts_folder(batch)}/{batch}-")
             stored = _unmoved(lambda: read_stored(lake, batch))
@@ -197,48 +195,3 @@ def _unmoved(read: Callable[[], T]) -> T:
         except MovedError as error:
             logger.info("%s; it is read again", error)
     return read()
-
-
-@contextmanager
-def _alone(work: Path, batch: str) -> Iterator[None]:
-    """Wait until no other process of this machine is in such a block for the batch, telling whom is waited for.
-
-    The kernel gives the lock of a killed process back, so that the wait ends with whoever is waited for.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows: a pool of one slot in Dagster's settings does the same
-        yield
-        return
-    work.mkdir(parents=True, exist_ok=True)
-    name = work / f"{batch}.lock"
-    told_at = -math.inf
-    while True:
-        with name.open("a+") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() - told_at >= TELL_EVERY:
-                    told_at = time.monotonic()
-                    lock.seek(0)
-                    holder = f"process {pid}" if (pid := lock.read().strip()) else "another process"
-                    logger.info("%s is at the covers of batch %s; waiting for it to end", holder, batch)
-                time.sleep(LOOK_EVERY)  # rather than in the kernel, where an interruption would have to wait as well
-                continue
-            if not _is_at(lock, name):
-                continue  # who held it removed it, and a third may hold a new one by now
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            try:
-                yield
-            finally:
-                name.unlink(missing_ok=True)
-            return
-
-
-def _is_at(file: IO[str], path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False

@@ -54,12 +54,14 @@ class Retry:
         first_wait: seconds after the first failure; doubled after each further one.
         longest_wait: seconds that a wait is at most, the server's Retry-After included.
         sleep: waits; a test gives its own.
+        timeout: of one request of `head`.
     """
 
     attempts: int = 8
     first_wait: float = 1.0
     longest_wait: float = 300.0
     sleep: Callable[[float], None] = time.sleep
+    timeout: urllib3.Timeout = TIMEOUT
 
     def wait(self, failures: int, error: Exception) -> None:
         """Wait as the server asks, or longer after each failure. Raises DumpError once it is enough."""
@@ -101,7 +103,7 @@ def head(url: str, user_agent: str, retry: Retry) -> list[Hop]:
     failures = 0
     while True:
         try:
-            return _follow(url, user_agent)
+            return _follow(url, user_agent, retry.timeout)
         except (HTTPError, HttpStatusError) as error:
             if isinstance(error, HttpStatusError) and not error.passing:
                 raise
@@ -223,9 +225,9 @@ def _get(pool: urllib3.PoolManager, address: Address, headers: dict[str, str]) -
     raise DumpError(f"{address.url} leads on through more than {MOST_HOPS} addresses")
 
 
-def _follow(url: str, user_agent: str) -> list[Hop]:
+def _follow(url: str, user_agent: str, timeout: urllib3.Timeout) -> list[Hop]:
     hops: list[Hop] = []
-    with _pool() as pool:
+    with _pool(timeout) as pool:
         while len(hops) < MOST_HOPS:
             response = _request(pool, "HEAD", url, user_agent, {})
             if response.status in (405, 501):  # a server without HEAD: ask for one byte
@@ -242,8 +244,8 @@ def _follow(url: str, user_agent: str) -> list[Hop]:
     raise DumpError(f"{hops[0].url} leads on through more than {MOST_HOPS} addresses")
 
 
-def _pool() -> urllib3.PoolManager:
-    return urllib3.PoolManager(timeout=TIMEOUT, retries=False)
+def _pool(timeout: urllib3.Timeout = TIMEOUT) -> urllib3.PoolManager:
+    return urllib3.PoolManager(timeout=timeout, retries=False)
 
 
 def _request(

@@ -6,7 +6,7 @@ Knows addresses, downloads and what a whole file is; nothing of what the dumps' 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
@@ -14,13 +14,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import pyarrow as pa
-
+from book_search.alone import alone_at
 from book_search.lake import Lake
 from book_search.openlibrary.download import Address, HttpStatusError, Retry, download, head
-from book_search.openlibrary.lines import DamagedDumpError, DumpError, EmptyDumpError, Reject, unpacked
+from book_search.openlibrary.lines import DamagedDumpError, DumpError, EmptyDumpError, Reject, rejects_table, unpacked
 from book_search.openlibrary.records import check_dump
-from book_search.schemas import REJECTS
 
 __all__ = [
     "COVERS_METADATA",
@@ -42,7 +40,6 @@ OPTIONAL_KINDS = frozenset({"redirects"})  # without it, merged works and author
 UNPUBLISHED = date.min  # older than every dump, so that none is ever replaced by it
 LATEST = "data/ol_dump_{kind}_latest.txt.gz"  # under Open Library's own address
 DATED_NAME = re.compile(r"ol_dump_[a-z_]+?_(\d{4}-\d{2}-\d{2})\.txt\.gz$")
-REJECT_LENGTH = 2_000  # characters of a broken line that are kept
 EMPTY_GZIP = bytes.fromhex("1f8b080000000000000303000000000000000000")
 
 
@@ -82,6 +79,7 @@ class DumpRecord:
         sha256: hexadecimal, of the gzip.
         rejects: where in the lake its lines that cannot be read are listed, as schemas.REJECTS; None where its records
             were not looked at.
+        lines: records in it; None where they were not counted.
         changed: whether this call fetched it.
     """
 
@@ -94,6 +92,7 @@ class DumpRecord:
     fetched_at: datetime
     version: str | None = None
     rejects: str | None = None
+    lines: int | None = None
     changed: bool = False
 
     @property
@@ -136,6 +135,7 @@ def find_latest(kind: str, base_url: str, user_agent: str, retry: Retry | None =
     raise DumpError(f"{url} leads to {hops[-1].url}, whose name holds no date; give an address with a dated name")
 
 
+@alone_at(lambda _, release, *__, **___: (f"the dump of {release.kind}", f"dumps/{release.kind}"))
 def fetch_dump(
     lake: Lake,
     release: DumpRelease,
@@ -161,6 +161,7 @@ def fetch_dump(
     """
     current = current_dump(lake, release.kind)
     if current is not None and _is_as_new(current, release):
+        _remove_others(lake, current)
         return current
     if not release.published:
         return _publish_none(lake, release)
@@ -170,7 +171,7 @@ def fetch_dump(
     for attempt in (1, 2):
         download(Address(release.url, user_agent, release.size), local, progress, retry)
         try:
-            sha256, rejects = check_whole(local, release.kind, lake.work / "catalogue-work")
+            sha256, lines, rejects = check_whole(local, release.kind, lake.work / "catalogue-work")
             break
         except (DamagedDumpError, EmptyDumpError) as error:
             local.unlink()
@@ -187,15 +188,14 @@ def fetch_dump(
         fetched_at=datetime.now(UTC).replace(microsecond=0),
         version=release.version,
         rejects=None if rejects is None else path.replace(".txt.gz", ".rejects.parquet"),
+        lines=lines,
         changed=True,
     )
     lake.publish(local, path)
     if record.rejects is not None and rejects is not None:
         lake.write_table(record.rejects, rejects_table(release.kind, rejects))
     _write_record(lake, record)
-    for old in lake.names(f"dumps/{release.kind}"):
-        if old not in (path, record.rejects):
-            lake.delete(old)
+    _remove_others(lake, record)
     return record
 
 
@@ -218,20 +218,11 @@ def known_rejects(lake: Lake, dump: DumpRecord) -> list[Reject] | None:
     return [Reject(row["line"], row["reason"], row["content"]) for row in rows]
 
 
-def rejects_table(kind: str, rejects: Sequence[Reject]) -> pa.Table:
-    """Lines that cannot be read, as schemas.REJECTS; of a long one its beginning."""
-    rows = [
-        {"dump": kind, "line": line, "reason": reason, "content": content[:REJECT_LENGTH]}
-        for line, reason, content in rejects
-    ]
-    return pa.Table.from_pylist(rows, schema=REJECTS)
-
-
-def check_whole(path: Path, kind: str, work_folder: Path) -> tuple[str, list[Reject] | None]:
-    """Read a gzip through to its end: its sha256 as hexadecimal, and the lines whose record cannot be read.
+def check_whole(path: Path, kind: str, work_folder: Path) -> tuple[str, int | None, list[Reject] | None]:
+    """Read a gzip through to its end: its sha256 as hexadecimal, its lines, and those whose record cannot be read.
 
     Args:
-        kind: of the dump; None comes in place of the lines where it is not of `DUMP_KINDS`.
+        kind: of the dump; where it is not of `DUMP_KINDS`, None comes in place of the lines.
         work_folder: for scratch files.
 
     Raises:
@@ -240,18 +231,28 @@ def check_whole(path: Path, kind: str, work_folder: Path) -> tuple[str, list[Rej
     """
     if not path.stat().st_size:
         raise EmptyDumpError(f"{path.name} has no bytes")
-    digest, rejects, lines = hashlib.sha256(), None, 0
+    digest, rejects, lines = hashlib.sha256(), None, None
     with path.open("rb") as file:
         if file.read(2) != b"\x1f\x8b":
             raise DamagedDumpError(f"{path.name} is no gzip; something else answered in its place")
     if kind in DUMP_KINDS:
         found = check_dump(path, kind, work_folder, on_read=digest.update)
         rejects, lines = found.rejects, found.lines
+        empty = not lines
     else:
-        lines = sum(len(piece) for piece in unpacked(path, on_read=digest.update))
-    if not lines:
+        empty = not sum(len(piece) for piece in unpacked(path, on_read=digest.update))
+    if empty:
         raise EmptyDumpError(f"{path.name} is a gzip of nothing")
-    return digest.hexdigest(), rejects
+    return digest.hexdigest(), lines, rejects
+
+
+def _remove_others(lake: Lake, current: DumpRecord) -> None:
+    """Remove the dumps before the current one, and what of them was downloaded in part."""
+    for old in lake.names(f"dumps/{current.kind}"):
+        if old not in (current.path, current.rejects):
+            lake.delete(old)
+    for part in (lake.work / "downloads").glob(f"ol_dump_{current.kind}_*"):
+        part.unlink()
 
 
 def _is_as_new(current: DumpRecord, release: DumpRelease) -> bool:
@@ -286,7 +287,9 @@ def _publish_none(lake: Lake, release: DumpRelease) -> DumpRecord:
     path = f"dumps/{release.kind}/none.txt.gz"
     now = datetime.now(UTC).replace(microsecond=0)
     sha256 = hashlib.sha256(EMPTY_GZIP).hexdigest()
-    record = DumpRecord(release.kind, UNPUBLISHED, path, len(EMPTY_GZIP), sha256, release.url, now, changed=True)
+    record = DumpRecord(
+        release.kind, UNPUBLISHED, path, len(EMPTY_GZIP), sha256, release.url, now, lines=0, changed=True
+    )
     lake.write_bytes(path, EMPTY_GZIP)
     _write_record(lake, record)
     return record

@@ -22,18 +22,21 @@ class Left:
     Attributes:
         now: covers that were never asked for, or that may be asked for again.
         later: covers that may be asked for again some time; next_try: the first of these.
+        unasked: of `now`, the covers that were never asked for.
     """
 
     now: int = 0
     later: int = 0
     next_try: datetime | None = None
+    unasked: int = 0
 
     @classmethod
     def of(cls, each: Iterable["Left"]) -> "Left":
         """All of these together."""
         parts = list(each)
         tries = [part.next_try for part in parts if part.next_try is not None]
-        return cls(sum(part.now for part in parts), sum(part.later for part in parts), min(tries, default=None))
+        now, later, unasked = (sum(getattr(part, name) for part in parts) for name in ("now", "later", "unasked"))
+        return cls(now, later, min(tries, default=None), unasked)
 
 
 def left_of(lake: Lake, cover_range: CoverRange, wanted: Sequence[int], now: datetime) -> Left:
@@ -55,4 +58,4 @@ def left_of(lake: Lake, cover_range: CoverRange, wanted: Sequence[int], now: dat
         due += len(next_try) - next_try.null_count - len(ahead)
         if len(ahead):
             tries.append(pc.min(ahead).as_py())
-    return Left(len(ids) - asked + due, waiting, min(tries, default=None))
+    return Left(len(ids) - asked + due, waiting, min(tries, default=None), len(ids) - asked)

@@ -3,7 +3,7 @@
 Knows that a line has five columns between tabs, and nothing of what they say: reading the JSON is SQL's work.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
@@ -13,12 +13,14 @@ import pyarrow as pa
 from isal import isal_zlib
 
 from book_search.openlibrary.ahead import ahead
+from book_search.schemas import REJECTS
 
 READ_SIZE = 256 << 10
 PIECE_SIZE = 1 << 20  # unpacked at a time: larger ones leave the processor's cache and cost a half more
 BLOCK_SIZE = 2 << 20  # lines go on in blocks of about this many bytes
 BLOCKS_AHEAD = 8  # unpacked while the blocks before are looked at
 LONGEST_LINE = 64 << 20  # single lines of real dumps reach 8 MB; this bounds the memory that a broken file can ask for
+REJECT_LENGTH = 2_000  # characters of a broken line that are kept
 COLUMNS = 5  # type, key, revision, last_modified, JSON
 TAB, NEWLINE = 9, 10
 GZIP_MAGIC = b"\x1f\x8b"
@@ -147,6 +149,15 @@ class LineReader:
 
     def _reject(self, number: int, reason: str, line: bytes) -> None:
         self.rejects.append(Reject(number, reason, line.decode(errors="replace").rstrip("\n")))
+
+
+def rejects_table(kind: str, rejects: Sequence[Reject]) -> pa.Table:
+    """Lines that cannot be read, as schemas.REJECTS; of a long one its beginning."""
+    rows = [
+        {"dump": kind, "line": line, "reason": reason, "content": content[:REJECT_LENGTH]}
+        for line, reason, content in rejects
+    ]
+    return pa.Table.from_pylist(rows, schema=REJECTS)
 
 
 def parts_of(line: str) -> list[str]:

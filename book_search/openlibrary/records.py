@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -16,9 +16,11 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from book_search.alone import alone, is_free
 from book_search.openlibrary.lines import COLUMNS, LINE_SCHEMA, EmptyDumpError, LineReader, Reject, parts_of
 
 MEMORY_LIMIT = "600MB"
+SCRATCH, LOCK = "catalogue-", "in-use"  # a database's folder begins so; the file in it that its process holds locked
 NO_OBJECT = "no JSON object"  # the fault that sql/*.sql gives to a record that DuckDB's reader refuses
 
 Progress = Callable[[int, int | None], None]
@@ -36,10 +38,16 @@ class DumpPass:
 def open_scratch(
     work_folder: Path, memory_limit: str = MEMORY_LIMIT, threads: int | None = None
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A new database with the macros and tables of `sql/`; it and what it spills lie in `work_folder` for the block."""
-    work_folder.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="catalogue-", dir=work_folder))
-    try:
+    """A new database with the macros and tables of `sql/`; it and what it spills lie in `work_folder` for the block.
+
+    What killed ones left there, which is gigabytes of a real dump, is removed.
+    """
+    with ExitStack() as held:
+        with alone(work_folder, "scratch", f"making room in {work_folder}"):
+            _remove_dead(work_folder)
+            folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=work_folder))
+            is_free(held.enter_context((folder / LOCK).open("x")))  # held until the block ends, or this process
+        held.callback(shutil.rmtree, folder)
         with duckdb.connect(str(folder / "selection.duckdb")) as connection:
             connection.execute("SET memory_limit = $limit", {"limit": memory_limit})
             connection.execute("SET temp_directory = $folder", {"folder": str(folder / "spill")})
@@ -51,8 +59,18 @@ def open_scratch(
             connection.execute(sql("macros.sql"))
             connection.execute(sql("tables.sql"))
             yield connection
-    finally:
-        shutil.rmtree(folder)
+
+
+def _remove_dead(work_folder: Path) -> None:
+    for folder in work_folder.glob(f"{SCRATCH}*"):
+        lock = folder / LOCK
+        if not lock.exists():  # killed before it had one, or by an older version
+            shutil.rmtree(folder)
+            continue
+        with lock.open("r+") as file:
+            dead = is_free(file)
+        if dead:
+            shutil.rmtree(folder)
 
 
 def read_dump(

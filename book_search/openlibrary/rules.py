@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
+import pyarrow as pa
+
 from book_search.settings import Settings
 
 # Subjects that name fiction but are about it: the subdivisions of the Library of Congress's subject headings, and
@@ -27,6 +29,18 @@ JUVENILE = (
 JUVENILE_THEME = r"juvenile (delinquen|justice|court|homicide|detention|correction|prostitut)"
 
 MOST_YEARS_BY_TEXT = 50  # a longer alternation costs more than the JSON that it saves
+
+
+class NoBookError(ValueError):
+    """No edition became a book. Attributes: funnel: rows by rule, as schemas.FUNNEL."""
+
+    def __init__(self, funnel: pa.Table) -> None:
+        emptied = next((row["rule"] for row in funnel.to_pylist() if not row["rows_out"]), "the deny list")
+        super().__init__(
+            f"no book passes the filter: {emptied!r} leaves none. Look at BOOK_SEARCH_SUBJECT, LANGUAGES, YEARS and "
+            "PAGES_OVER. Books, covers and tables stay as they are."
+        )
+        self.funnel = funnel
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from book_search import schemas
@@ -105,6 +106,23 @@ def test_other_facets_or_other_pictures_make_new_tags(embedded: Lake, clip: Clip
 
     assert (fewer.files_written, fewer.tags) == (2, 3)
     assert (changed.files_written, changed.files_unchanged) == (1, 1)
+
+
+def test_a_new_cover_is_tagged_alone_and_the_tags_of_the_others_stay_to_the_last_bit(
+    embedded: Lake, clip: Clip
+) -> None:
+    tag_range(embedded, RANGE, clip.description, lambda: clip, FACETS)
+    path = f"{tags_folder(clip.description, RANGE)}/0014_63.parquet"
+    before = embedded.read_table(path)
+    put_covers(embedded, f"covers/{RANGE.key}/0014_63.parquet", [(14_630_003, "ok", BLUE), (14_630_001, "ok", RED)])
+    embed_range(embedded, RANGE, clip.description, lambda: clip)
+
+    report = tag_range(embedded, RANGE, clip.description, lambda: clip, FACETS)
+
+    after = embedded.read_table(path)
+    assert (report.tagged, report.files_written) == (len(FACETS), 1)
+    assert after.filter(pc.equal(after["cover_id"], 14_630_003)).equals(before)
+    assert after["cover_id"].to_pylist() == [14_630_001] * len(FACETS) + [14_630_003] * len(FACETS)
 
 
 def test_tags_of_a_batch_that_is_gone_are_removed(embedded: Lake, clip: Clip) -> None:

@@ -23,7 +23,7 @@ from book_search.openlibrary.catalogue import (
     wanted_ranges,
 )
 from book_search.openlibrary.dumps import DamagedDumpError, DumpError, EmptyDumpError, fetch_dump, find_latest
-from book_search.openlibrary.rules import CatalogueFilter
+from book_search.openlibrary.rules import CatalogueFilter, NoBookError
 from book_search.schemas import BOOKS, FUNNEL, REJECTS
 
 AGENT = "book_search tests"
@@ -202,9 +202,10 @@ def test_the_funnel_says_what_every_rule_took(lake: Lake, source: Path) -> None:
     publish(source, "2026-09-30", editions)
     fetch(lake, source)
 
-    record = make_catalogue(lake, CatalogueFilter(where=("title <> 'Emma'",)))
+    with pytest.raises(NoBookError, match="leaves none") as none:
+        make_catalogue(lake, CatalogueFilter(where=("title <> 'Emma'",)))
 
-    assert [(row["rule"], row["rows_in"], row["rows_out"]) for row in record.funnel.to_pylist()] == [
+    assert [(row["rule"], row["rows_in"], row["rows_out"]) for row in none.value.funnel.to_pylist()] == [
         ("editions in dump", 7, 7),
         ("readable JSON", 7, 7),
         ("newest revision", 7, 7),

@@ -106,7 +106,7 @@ class WatchedLake(Lake):
 
 def fill_and_die(home: str, numbers: Sequence[int], step: int) -> None:
     lake = open_lake(home)
-    fill(DyingLake(lake.filesystem, lake.root, lake.work, [step]), numbers, shared=2)
+    fill(DyingLake(lake.filesystem, lake.root, lake.work, steps=[step]), numbers, shared=2)
 
 
 def test_what_comes_in_is_seen_by_readers_once_the_batch_is_whole(any_lake: Lake) -> None:
@@ -166,7 +166,7 @@ def test_killed_at_any_step_of_storing_a_batch_ends_as_if_it_had_not_been(
 
 def test_two_machines_at_one_batch_lose_nothing_that_either_stored(any_lake: Lake, tmp_path: Path) -> None:
     """They share no lock: here each has a work folder of its own."""
-    lakes = [Lake(any_lake.filesystem, any_lake.root, tmp_path / name) for name in ("one", "two")]
+    lakes = [replace(any_lake, work=tmp_path / name) for name in ("one", "two")]
     numbers = [list(range(8)), list(range(4, 14))]
     with ExitStack() as second, CoverFile.open(lakes[0], BATCH, save_every=3) as one:
         two = second.enter_context(CoverFile.open(lakes[1], BATCH, save_every=3))

@@ -32,15 +32,15 @@ def test_what_is_left_is_what_is_due_by_the_ledgers_rule(lake: Lake) -> None:
     left = left_of(lake, RANGE, wanted, NOW)
 
     tries = [rows[each].next_try or NOW for each in wanted if each in rows]
-    assert left == Left(len(sort_out(wanted, rows, NOW).asked), sum(each > NOW for each in tries), NOW + 2 * HOUR)
+    assert left == Left(len(sort_out(wanted, rows, NOW).asked), sum(each > NOW for each in tries), NOW + 2 * HOUR, 100)
 
 
 def test_of_a_range_that_nobody_asked_about_all_is_left(lake: Lake) -> None:
-    assert left_of(lake, RANGE, [FIRST, FIRST + 1], NOW) == Left(2, 0, None)
+    assert left_of(lake, RANGE, [FIRST, FIRST + 1], NOW) == Left(2, 0, None, 2)
     assert left_of(lake, RANGE, [], NOW) == Left()
 
 
 def test_several_ranges_are_left_together() -> None:
     first, last = NOW + HOUR, NOW + 24 * HOUR
-    assert Left.of([Left(2, 1, last), Left(), Left(1, 2, first)]) == Left(3, 3, first)
+    assert Left.of([Left(2, 1, last, 2), Left(), Left(1, 2, first)]) == Left(3, 3, first, 2)
     assert Left.of([]) == Left()
