@@ -14,11 +14,21 @@ python_logs:
   python_log_level: INFO
 concurrency:
   runs: {max_concurrent_runs: 2}
-  # One step at a time asks a host, computes embeddings, writes to the database.
+  # One step at a time asks a host, computes embeddings, writes to the database. Another number for one of the pools
+  # covers_host, open_library, embedding, postgres: dagster instance concurrency set embedding 2
   pools: {default_limit: 1, granularity: op}
+# What a `dagster dev` that was killed leaves STARTED, with its pools' slots, is ended by the next one after two days.
 run_monitoring:
   enabled: true
+  start_timeout_seconds: 600
+  cancel_timeout_seconds: 180
+  max_runtime_seconds: 172800
   free_slots_after_run_end_seconds: 60
+# A run whose process was killed is run again; an asset that failed is not: it has its own retries.
+run_retries:
+  enabled: true
+  max_retries: 2
+  retry_on_asset_or_op_failure: false
 """
 
 

@@ -54,15 +54,34 @@ def psql(arguments: tuple[str, ...]) -> None:
 
 
 @click.command()
-def doctor() -> None:
-    """Look at settings, lake, database and model, and tell what is wrong and how to mend it."""
+@click.option("--free-slots", is_flag=True, help="First give back the pools' slots whose process is gone.")
+def doctor(free_slots: bool) -> None:
+    """Look at settings, lake, database, model and Dagster's pools; tell what is wrong and how to mend it.
+
+    A step of a run holds a slot of its pool, such as covers_host. Where its process was killed, the slot stays
+    taken, and the next run waits for it; that is told here, and --free-slots gives it back.
+    """
     from book_search.cli.health import examine
 
+    if free_slots:
+        _free_slots()
     findings = examine()
     for finding in findings:
         mark = "BAD " if not finding.good else "warn" if finding.warns else "ok  "
         click.echo(f"{mark} {finding.what}: {finding.says}")
     sys.exit(0 if all(finding.good for finding in findings) else 1)
+
+
+def _free_slots() -> None:
+    import dagster as dg
+
+    from book_search.cli.road import ensure_dagster_home
+    from book_search.defs.slots import free_slots
+
+    ensure_dagster_home()
+    with dg.DagsterInstance.get() as instance:
+        for slot in free_slots(instance):
+            click.echo(f"freed a slot of {slot.pool}: it was held by {slot.run}")
 
 
 def _path_with_us() -> str:

@@ -1,8 +1,10 @@
 """What `book-search doctor` looks at: each thing that a run needs, with the way out where it is missing."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from book_search.cli import configured
@@ -26,7 +28,7 @@ class Finding:
 def examine() -> list[Finding]:
     """Every finding, good ones too, in the order of the road."""
     settings = load_settings()
-    return [_contact(settings), *_lake(settings), _model(settings), *_database(settings)]
+    return [_contact(settings), *_lake(settings), _model(settings), *_database(settings), *_slots(settings)]
 
 
 def _contact(settings: Settings) -> Finding:
@@ -42,7 +44,7 @@ def _lake(settings: Settings) -> Iterator[Finding]:
         lake = configured.lake()
         lake.write_bytes("doctor.txt", b"written by book-search doctor")
         lake.delete("doctor.txt")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         yield Finding("lake", False, f"{settings.home} cannot be written: {error}; look at BOOK_SEARCH_HOME")
         return
     yield Finding("lake", True, lake.uri("").rstrip("/"))
@@ -90,3 +92,20 @@ def _database(settings: Settings) -> Iterator[Finding]:
                 yield Finding(found.what, True, found.says, warns=not found.good)
     except (OSError, RuntimeError) as error:
         yield Finding("database", False, str(error))
+
+
+def _slots(settings: Settings) -> Iterator[Finding]:
+    """The pools' slots that are taken, where Dagster has run."""
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.work_folder / "dagster")
+    if not (home / "dagster.yaml").is_file():
+        return
+    import dagster as dg
+
+    from book_search.defs.slots import held_slots
+
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        for slot in held_slots(instance):
+            says = f"a slot of {slot.limit} is held by {slot.run}"
+            if slot.gone:
+                says += ", whose process is gone: book-search doctor --free-slots gives it back"
+            yield Finding(f"pool {slot.pool}", True, says, warns=slot.gone)

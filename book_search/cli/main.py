@@ -17,6 +17,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells count
 COMMANDS = {
     "demo": "book_search.cli.demo",
     "run": "book_search.cli.road",
+    "backfill": "book_search.cli.backfill",
     "why": "book_search.cli.road",
     "covers": "book_search.cli.covers",
     "search": "book_search.cli.search",

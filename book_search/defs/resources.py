@@ -7,12 +7,14 @@ address is ever part of a run's configuration.
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
-from book_search.index.connection import connect, database
+from book_search.defs.retries import DATABASE, again_later
+from book_search.index.connection import bound_session, connect, database, printable
 from book_search.lake import Lake, open_lake
 from book_search.openlibrary.host_states import SharedHostStates
 from book_search.openlibrary.http import PoliteClient, require_contact, user_agent
@@ -20,6 +22,7 @@ from book_search.openlibrary.limits import Limits, Window
 from book_search.openlibrary.metadata_dump import KnownCovers, known_covers
 from book_search.openlibrary.roads import RoadRule
 from book_search.openlibrary.rules import CatalogueFilter
+from book_search.s3 import ATTEMPTS
 from book_search.settings import Settings, load_settings
 
 LONGEST_WAIT = 900  # seconds that a host's pause is sat out for covers; a batch's own time ends the waiting before
@@ -38,7 +41,25 @@ class LakeResource(dg.ConfigurableResource["LakeResource"]):
     def open(self) -> Lake:
         """The lake, on disk or S3."""
         settings = load_settings()
-        return open_lake(settings.home, settings.work_folder, settings.s3_endpoint)
+        return open_lake(
+            settings.home, settings.work_folder, settings.s3_endpoint, settings.s3_encryption, dagster_s3_client
+        )
+
+
+def dagster_s3_client(endpoint: str | None, region: str) -> Any:
+    """The client of dagster-aws's S3Resource, as every other asset of a Dagster project gets it.
+
+    Keys are left to the environment, where Amazon's tools look for them: the resource's own fields for them would
+    make them a part of configuration.
+
+    Raises:
+        ModuleNotFoundError: dagster-aws is not installed.
+    """
+    try:
+        from dagster_aws.s3 import S3Resource
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("a lake on s3:// needs dagster-aws: pip install 'book_search[s3]'") from error
+    return S3Resource(endpoint_url=endpoint, region_name=region, max_attempts=ATTEMPTS).get_client()
 
 
 class OpenLibraryResource(dg.ConfigurableResource["OpenLibraryResource"]):
@@ -131,10 +152,25 @@ class DatabaseResource(dg.ConfigurableResource["DatabaseResource"]):
 
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection]:
-        """An open connection; the embedded server runs at least as long."""
+        """An open connection, bounded in what it waits for; the embedded server runs at least as long.
+
+        A step in which the server goes away for a moment is run again: what is written, is written in transactions
+        that leave nothing of an attempt that failed.
+        """
         settings = load_settings()
-        with database(settings.dsn, settings.work_folder) as dsn, connect(dsn) as connection:
+        with again_later(DATABASE), database(settings.dsn, settings.work_folder) as dsn, connect(dsn) as connection:
+            bound_session(connection)
             yield connection
+
+    @property
+    def place(self) -> str:
+        """Which database it is, without its secrets: host, port and name, or the embedded server's folder."""
+        settings = load_settings()
+        if settings.dsn is None:
+            return str(settings.work_folder)
+        printable(settings.dsn)  # an address that cannot be read is refused here, by a message without its password
+        parts = conninfo_to_dict(settings.dsn)
+        return " ".join(str(parts.get(name, "")) for name in ("host", "hostaddr", "port", "dbname"))
 
     @property
     def recall_floor(self) -> float:

@@ -1,222 +1,203 @@
-"""Sensors and the schedule, with Dagster's own testing tools: what each asks for, and when it asks for nothing."""
+"""What runs by itself, switched by one setting; what follows by condition; the jobs; and nothing that is deprecated."""
 
-from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 import pytest
 
-from book_search import schemas
-from book_search.cover_ranges import CoverRange, batch_key
+from book_search.defs.attempts import FIRST_PAUSE, STARTED_FOR, next_attempt
 from book_search.defs.build import build_definitions
-from book_search.defs.jobs import embed_covers
-from book_search.defs.partitions import register_ranges
-from book_search.defs.resources import LakeResource, OpenLibraryResource
-from book_search.defs.schedules import monthly_refresh
-from book_search.defs.sensors import RANGE_END, RANGE_START, books_chosen, covers_due, new_dump, vectors_loaded
-from book_search.lake import Lake, open_lake
-from book_search.openlibrary.catalogue import BOOKS_PATH
-from book_search.openlibrary.cover_batch import CoverFile
-from book_search.openlibrary.dumps import DumpError
-from book_search.openlibrary.ledger import LedgerRow, Status
-from book_search.sample.server import Content, SampleServer
+from book_search.defs.jobs import jobs
+from book_search.openlibrary.ledger import STATUSES
+from book_search_tests.defs.dump_server import dump_server
+from book_search_tests.defs.wanted_covers import settings_of
+
+SENSORS = {"new_dump", "after_books", "failed_runs", "catalogue_follows"}
+DUMPS = ("edition_dump", "work_dump", "author_dump", "redirect_dump")
+SCHEDULES = {"monthly_refresh", "nightly_covers", "weekly_report"}
 
 
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield instance
+@pytest.mark.parametrize(("value", "running"), [(None, False), ("off", False), ("on", True), ("true", True)])
+def test_one_setting_switches_all_sensors_and_schedules_on(
+    monkeypatch: pytest.MonkeyPatch, value: str | None, running: bool
+) -> None:
+    if value is None:
+        monkeypatch.delenv("BOOK_SEARCH_AUTOMATION", raising=False)
+    else:
+        monkeypatch.setenv("BOOK_SEARCH_AUTOMATION", value)
 
-
-@pytest.fixture
-def dumps_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[SampleServer]:
-    """A server whose newest dump is of October 2026."""
-    content = Content(date(2026, 10, 31), {"editions": b"gzip"}, {})
-    with SampleServer(content) as server:
-        monkeypatch.setenv("BOOK_SEARCH_OPEN_LIBRARY_URL", server.url)
-        yield server
-
-
-def _tick(cursor: str | None) -> dg.SensorResult:
-    result = new_dump(dg.build_sensor_context(cursor=cursor, resources={"open_library": OpenLibraryResource()}))
-    assert isinstance(result, dg.SensorResult)
-    return result
-
-
-def test_a_new_dump_starts_one_run_and_the_same_one_none(dumps_of: SampleServer) -> None:
-    first = _tick(None)
-    assert [request.run_key for request in first.run_requests or []] == ["dump-2026-10-31"]
-    assert first.cursor == "2026-10-31"
-
-    again = _tick(first.cursor)
-    assert not again.run_requests
-    assert "2026-10-31" in str(again.skip_reason)
-
-
-def test_a_dump_older_than_the_last_one_seen_starts_nothing(dumps_of: SampleServer) -> None:
-    assert not _tick("2026-11-30").run_requests
-
-
-def test_the_dump_sensor_asks_for_no_body(dumps_of: SampleServer) -> None:
-    _tick(None)
-    assert {asked.status for asked in dumps_of.asked if asked.method == "GET"} <= {302}
-
-
-def test_the_dump_sensor_fails_loudly_where_no_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BOOK_SEARCH_OPEN_LIBRARY_URL", "http://127.0.0.1:9")
-    with pytest.raises(DumpError, match=r"127\.0\.0\.1"):
-        _tick(None)
-
-
-def _materialize(instance: dg.DagsterInstance, key: str) -> None:
-    instance.report_runless_asset_event(dg.AssetMaterialization(key))
-
-
-def _chosen(instance: dg.DagsterInstance) -> list[dg.RunRequest | dg.SkipReason]:
-    context = dg.build_sensor_context(instance=instance, repository_def=build_definitions().get_repository_def())
-    return list(books_chosen.evaluate_tick(context).run_requests or [])
-
-
-def test_books_chosen_asks_for_all_ranges_in_one_run(instance: dg.DagsterInstance) -> None:
-    register_ranges(instance, [CoverRange.parse(key) for key in ("0009_9", "0012_3", "0014_6")])
-    _materialize(instance, "book_rows")
-
-    (request,) = _chosen(instance)
-
-    assert isinstance(request, dg.RunRequest)
-    assert (request.tags[RANGE_START], request.tags[RANGE_END]) == ("0009_9", "0014_6")
-
-
-def test_books_without_covers_ask_for_no_run(instance: dg.DagsterInstance) -> None:
-    _materialize(instance, "book_rows")
-    assert _chosen(instance) == []
-
-
-DUE = ("0009_9", "0012_3", "0014_6", "0014_7")
-NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def covers(instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lake:
-    """A lake whose books want one cover of each of four ranges, and an instance that knows them."""
-    monkeypatch.setenv("BOOK_SEARCH_HOME", str(tmp_path))
-    lake = open_lake(str(tmp_path))
-    ids = [CoverRange.parse(key).first for key in DUE]
-    books = [{"edition_key": f"OL{i}M", "title": "t", "content_hash": "h", "cover_id": i} for i in ids]
-    lake.write_table(BOOKS_PATH, pa.Table.from_pylist(books, schema=schemas.BOOKS))
-    register_ranges(instance, [CoverRange.parse(key) for key in DUE])
-    return lake
-
-
-def _store(lake: Lake, key: str, status: Status, next_try: datetime | None) -> None:
-    cover_id = CoverRange.parse(key).first
-    row = LedgerRow(cover_id, status, 200, 1, next_try, None, None, None, None, "", NOW)
-    with CoverFile.open(lake, batch_key(cover_id)) as file:
-        file.put(row, None)
-
-
-def _due(instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[list[tuple[str, str]], str | None, str]:
-    """The spans that are asked for, the cursor, and why there are none."""
-    resources = {"lake": LakeResource(), "open_library": OpenLibraryResource()}
     repository = build_definitions().get_repository_def()
-    tick = covers_due.evaluate_tick(
-        dg.build_sensor_context(instance, cursor, repository_def=repository, resources=resources)
-    )
-    requests = tick.run_requests or []
-    assert all(request.run_key and f"{datetime.now(UTC):%Y-%m-%dT}" in request.run_key for request in requests)
-    return [(each.tags[RANGE_START], each.tags[RANGE_END]) for each in requests], tick.cursor, tick.skip_message or ""
+
+    sensors = {each.name: each.default_status == dg.DefaultSensorStatus.RUNNING for each in repository.sensor_defs}
+    clocks = {each.name: each.default_status == dg.DefaultScheduleStatus.RUNNING for each in repository.schedule_defs}
+    assert sensors == dict.fromkeys(SENSORS, running)
+    assert clocks == dict.fromkeys(SCHEDULES, running)
 
 
-def test_covers_that_are_due_are_asked_for_in_runs_over_stretches_of_their_ranges(
-    instance: dg.DagsterInstance, covers: Lake
-) -> None:
-    _store(covers, "0012_3", "missing", NOW + timedelta(hours=3))
-    _store(covers, "0014_6", "gave_up", NOW - timedelta(hours=1))
+def test_a_wrong_setting_is_told_by_its_name_when_the_definitions_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOK_SEARCH_TIME_ZONE", "Mars/Phobos")
+    monkeypatch.setenv("BOOK_SEARCH_AUTOMATION", "perhaps")
+    monkeypatch.setenv("BOOK_SEARCH_WEBHOOK", "hooks.example.org/verysecret")
 
-    assert _due(instance)[0] == [("0009_9", "0009_9"), ("0014_6", "0014_7")]
+    with pytest.raises(dg.DagsterInvalidDefinitionError) as wrong:
+        build_definitions()
 
-
-def test_where_no_cover_is_due_no_run_is_asked_for(instance: dg.DagsterInstance, covers: Lake) -> None:
-    for key in DUE:
-        _store(covers, key, "placeholder", None)
-
-    assert (_due(instance)[0], _due(instance)[2]) == ([], "no cover is due")
-
-
-def test_a_tick_asks_for_so_many_ranges_and_the_next_one_for_the_others(
-    instance: dg.DagsterInstance, covers: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("book_search.defs.sensors.many_ranges_a_run", dg.BackfillPolicy.multi_run(3))
-
-    spans, cursor, _ = _due(instance)
-
-    assert (spans, cursor) == ([("0009_9", "0014_6")], "0014_6")
-    assert _due(instance, cursor)[0] == [("0009_9", "0012_3"), ("0014_7", "0014_7")]
+    assert "BOOK_SEARCH_TIME_ZONE: " in str(wrong.value)
+    assert "'Mars/Phobos' is no time zone" in str(wrong.value)
+    assert "BOOK_SEARCH_AUTOMATION: " in str(wrong.value)
+    assert "BOOK_SEARCH_WEBHOOK: Value error, it is no web address" in str(wrong.value)
+    assert "verysecret" not in str(wrong.value)
 
 
-@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTED])
-def test_while_covers_are_being_fetched_no_run_is_asked_for(
-    instance: dg.DagsterInstance, covers: Lake, status: dg.DagsterRunStatus
-) -> None:
-    job = build_definitions().resolve_job_def(embed_covers.name)
-    run = instance.create_run_for_job(job, status=status)
-
-    assert (_due(instance)[0], run.run_id in _due(instance)[2]) == ([], True)
-    instance.report_run_failed(run)
-    assert _due(instance)[0] == [(DUE[0], DUE[-1])]
+BLOCKING = dict.fromkeys(DUMPS, ("whole", "not_older", "not_smaller")) | {"books": ("keys", "in_range")}
 
 
-def test_outside_the_hours_for_asking_no_run_is_asked_for(
-    instance: dg.DagsterInstance, covers: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BOOK_SEARCH_OFF_PEAK", f"{(NOW.hour + 2) % 24:02}:00-{(NOW.hour + 3) % 24:02}:00")
-
-    spans, _, why = _due(instance)
-
-    assert spans == []
-    assert f"go on after {NOW + timedelta(hours=2):%Y-%m-%d %H}:00 UTC" in why
+def _materialize(instance: dg.DagsterInstance, key: str, version: str, sound: bool = True) -> None:
+    instance.report_runless_asset_event(dg.AssetMaterialization(key, tags={"dagster/data_version": version}))
+    for name in BLOCKING.get(key, ()):
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(dg.AssetKey(key), name, sound, {}, severity=dg.AssetCheckSeverity.ERROR)
+        )
 
 
-def test_before_the_books_no_covers_are_asked_for(
-    instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BOOK_SEARCH_HOME", str(tmp_path))
-
-    assert _due(instance)[2] == "no books are chosen yet"
-
-
-def test_a_run_that_loaded_vectors_asks_for_the_index(instance: dg.DagsterInstance) -> None:
-    job = build_definitions().resolve_job_def(embed_covers.name)
-    run = instance.create_run_for_job(job)
-    succeeded = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_SUCCESS.value, job_name=embed_covers.name)
-    context = dg.build_run_status_sensor_context(
-        sensor_name="vectors_loaded", dagster_instance=instance, dagster_run=run, dagster_event=succeeded
-    )
-
-    request = vectors_loaded(context)
-
-    assert isinstance(request, dg.RunRequest)
-    assert request.run_key == run.run_id
-
-
-def test_the_schedule_asks_for_the_catalogue_once_a_month() -> None:
-    assert monthly_refresh.job_name == "refresh_catalogue"
-    context = dg.build_schedule_context(scheduled_execution_time=datetime(2026, 12, 8, 3, tzinfo=UTC))
-    assert len(monthly_refresh.evaluate_tick(context).run_requests or []) == 1
-
-
-def test_all_of_the_road_is_one_job_too() -> None:
+def test_the_books_follow_a_dump_with_new_content_and_their_rows_follow_them(instance: dg.DagsterInstance) -> None:
     definitions = build_definitions()
-    everything = {spec.key for spec in definitions.resolve_all_asset_specs()}
-    assert definitions.resolve_job_def("whole_road").asset_layer.executable_asset_keys == everything
+    chain = dg.AssetSelection.assets("books", "book_rows")
+
+    def look(cursor: Any = None) -> tuple[set[str], Any]:
+        looked = dg.evaluate_automation_conditions(definitions, instance, chain, cursor=cursor)
+        asked = {each.key.to_user_string() for each in looked.results if not each.true_subset.is_empty}
+        return asked, looked.cursor
+
+    for each in DUMPS:
+        _materialize(instance, each, "october")
+    _materialize(instance, "books", "october's")
+    _materialize(instance, "book_rows", "october's")
+    first, cursor = look()
+    _materialize(instance, "work_dump", "october")
+    the_same, cursor = look(cursor)
+    _materialize(instance, "work_dump", "november")
+    another, cursor = look(cursor)
+    _materialize(instance, "books", "november's")
+    _materialize(instance, "book_rows", "november's")
+    done, cursor = look(cursor)
+    _materialize(instance, "books", "by hand")
+    after_books, cursor = look(cursor)
+    _materialize(instance, "edition_dump", "cut off", sound=False)
+    after_a_bad_dump, cursor = look(cursor)
+    _materialize(instance, "edition_dump", "whole again")
+    mended, cursor = look(cursor)
+
+    assert (first, the_same, done) == (set(), set(), set())
+    assert another == {"books", "book_rows"}
+    assert after_books == {"book_rows"}
+    assert (after_a_bad_dump, mended) == (set(), {"books", "book_rows"})
 
 
-def test_a_user_without_a_contact_is_told_before_a_real_host_is_asked(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_an_attempt_waits_twice_as_long_after_each_failure_and_a_retry_of_dagsters_is_none(
+    instance: dg.DagsterInstance,
 ) -> None:
-    monkeypatch.setenv("BOOK_SEARCH_OPEN_LIBRARY_URL", "https://openlibrary.org")
-    monkeypatch.delenv("BOOK_SEARCH_CONTACT", raising=False)
-    with pytest.raises(ValueError, match="BOOK_SEARCH_CONTACT"):
-        _tick(None)
+    job = build_definitions().resolve_job_def("embed_covers")
+
+    def fail(**tags: str) -> None:
+        run = instance.create_run_for_job(job, tags={STARTED_FOR: "it", **tags}, status=dg.DagsterRunStatus.STARTED)
+        instance.report_run_failed(run)
+
+    def wait() -> float:
+        """How many pauses after the last run another may be started, in quarters."""
+        (last,) = instance.get_run_records(limit=1)
+        ended = last.update_timestamp
+        quarter = FIRST_PAUSE / 4
+        return next(n for n in range(200) if next_attempt(instance, "it", ended + n * quarter).why_not is None) / 4
+
+    waits = []
+    for _ in range(3):
+        fail()
+        waits.append(round(wait()))
+    fail(**{"dagster/retry_number": "1"})
+
+    assert waits == [1, 2, 4]
+    assert (round(wait()), next_attempt(instance, "it").number) == (4, 4)
+
+
+CONFIGS: dict[str, Any] = {each.name: each.config for each in jobs}
+JOBS = {
+    "refresh_catalogue": {"edition_dump", "work_dump", "author_dump", "redirect_dump", "books", "book_rows"},
+    "embed_covers": {"covers", "cover_embeddings", "cover_tags", "cover_vectors"},
+    "retry_failures": {"covers", "cover_embeddings", "cover_tags", "cover_vectors"},
+    "reembed": {"cover_embeddings", "cover_tags", "cover_vectors"},
+    "build_search_index": {"search_index", "relevance_report"},
+    "rebuild_index": {"search_index"},
+    "measure_search": {"relevance_report"},
+}
+
+
+def test_there_is_a_job_for_each_thing_that_people_do_and_it_says_what_it_does() -> None:
+    definitions = build_definitions()
+    everything = {spec.key.to_user_string() for spec in definitions.resolve_all_asset_specs()}
+
+    for name, assets in {**JOBS, "whole_road": everything}.items():
+        job = definitions.resolve_job_def(name)
+        assert {key.to_user_string() for key in job.asset_layer.executable_asset_keys} == assets, name
+        assert len(job.description or "") > 80, name
+        assert CONFIGS[name]["loggers"]["console"]["config"]["log_level"] == "INFO", name
+
+
+def test_jobs_with_a_configuration_have_one_that_their_assets_take() -> None:
+    definitions = build_definitions()
+    for name, config in CONFIGS.items():
+        dg.validate_run_config(definitions.resolve_job_def(name), config)
+    assert set(CONFIGS["retry_failures"]["ops"]["covers"]["config"]["retry_statuses"]) < set(STATUSES)
+    assert CONFIGS["rebuild_index"]["ops"]["search_index"]["config"] == {"rebuild": True}
+
+
+PROGRAM = """
+import warnings
+import dagster as dg
+from dagster._utils.warnings import BetaWarning, PreviewWarning, SupersessionWarning
+import book_search.defs
+for kind in (BetaWarning, PreviewWarning, SupersessionWarning):
+    warnings.simplefilter("error", kind)
+warnings.filterwarnings("error", category=DeprecationWarning, message=".*(will be removed in|dagster).*")
+warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")  # named in the defs' own file
+
+from book_search.definitions import defs
+from datetime import datetime, UTC
+
+repository = defs.get_repository_def()
+told = []
+with dg.DagsterInstance.local_temp() as instance:
+    for name in ("new_dump", "after_books"):
+        sensor = repository.get_sensor_def(name)
+        resources = {key: defs.resources[key] for key in sensor.required_resource_keys}
+        tick = sensor.evaluate_tick(dg.build_sensor_context(instance, repository_def=repository, resources=resources))
+        told.append(tick.skip_message)
+    for schedule in repository.schedule_defs:
+        resources = {key: defs.resources[key] for key in schedule.required_resource_keys}
+        context = dg.build_schedule_context(instance, datetime(2026, 12, 8, tzinfo=UTC), repository_def=repository,
+                                            resources=resources)
+        told.append(schedule.evaluate_tick(context).skip_message)
+    dg.evaluate_automation_conditions(defs, instance, asset_selection=dg.AssetSelection.assets("books", "book_rows"))
+    ran = defs.resolve_job_def("refresh_catalogue").execute_in_process(
+        instance=instance, raise_on_error=False, asset_selection=[dg.AssetKey("edition_dump")])
+    told.append(str(ran.success))
+    for job in repository.get_all_jobs():
+        job.asset_layer.executable_asset_keys
+print(told)
+"""
+
+
+def test_nothing_that_dagster_has_deprecated_superseded_or_not_finished_is_used(tmp_path: Path) -> None:
+    """Loading, ticks of each sensor and schedule, and a run: any such warning is an error, and ends the program."""
+    with dump_server() as published:
+        environment = os.environ | settings_of(tmp_path) | {"BOOK_SEARCH_OPEN_LIBRARY_URL": published.url}
+        ran = subprocess.run(
+            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+
+    assert ran.returncode == 0, ran.stderr
+    assert "it was withdrawn" in ran.stdout  # and so the tick ran to its end

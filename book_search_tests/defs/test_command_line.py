@@ -10,7 +10,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from book_search.defs.sensors import RANGE_END, RANGE_START
+from book_search.defs.range_runs import RANGE_END, RANGE_START
 from book_search.sample.library import plan_library
 from book_search.sample.serving import content_of
 from book_search_tests.road.conftest import MakeRoad, Road, make_road, open_folder  # noqa: F401

@@ -13,8 +13,8 @@ from book_search import schemas
 from book_search.cover_ranges import CoverRange
 from book_search.defs.assets.covers import covers
 from book_search.defs.partitions import register_ranges
+from book_search.defs.range_runs import RANGE_END, RANGE_START
 from book_search.defs.resources import LakeResource, OpenLibraryResource
-from book_search.defs.sensors import RANGE_END, RANGE_START
 from book_search.lake import Lake, open_lake
 from book_search.openlibrary.catalogue import BOOKS_PATH
 from book_search.openlibrary.cover_files import read_ledger

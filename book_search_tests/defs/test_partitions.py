@@ -5,7 +5,7 @@ import pytest
 
 from book_search.cover_ranges import CoverRange
 from book_search.defs.partitions import cover_ranges, for_each_range, many_ranges_a_run, register_ranges
-from book_search.defs.sensors import RANGE_END, RANGE_START
+from book_search.defs.range_runs import RANGE_END, RANGE_START
 
 KEYS = ["0009_9", "0012_3", "0014_6"]
 

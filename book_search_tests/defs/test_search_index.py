@@ -10,6 +10,7 @@ from book_search.defs.assets.search import _registered, search_index
 from book_search.defs.resources import ClipResource, DatabaseResource, LakeResource
 from book_search.index import build
 from book_search.index.connection import Connection
+from book_search.index.history import index_builds
 from book_search.index.load import load_books, load_range
 from book_search.sample import tiny_clip
 from book_search_tests.database import *  # noqa: F403
@@ -64,8 +65,22 @@ def test_vectors_that_are_not_fit_fail_with_their_figures(loaded: Connection) ->
     assert checks["vectors"].metadata["not_of_unit_length"].value == 7
 
 
-def _materialize() -> dict[str, dg.AssetCheckEvaluation]:
+def test_an_index_that_is_current_is_built_anew_where_that_is_asked_for(loaded: Connection) -> None:
+    _materialize()
+    _materialize()
+    _materialize(rebuild=True)
+
+    builds = index_builds(loaded)
+    assert [each.rebuilt for each in builds] == [True, True]
+    assert len({each.index_name for each in builds}) == 2
+    assert loaded.execute("SELECT count(*) FROM cover_embedding").fetchone() == (600,)
+
+
+def _materialize(rebuild: bool = False) -> dict[str, dg.AssetCheckEvaluation]:
     resources = {"lake": LakeResource(), "clip": ClipResource(), "postgres": DatabaseResource()}
+    config = {"ops": {"search_index": {"config": {"rebuild": rebuild}}}}
     with dg.DagsterInstance.ephemeral() as instance:
-        ran = dg.materialize([search_index], resources=resources, instance=instance, raise_on_error=False)
+        ran = dg.materialize(
+            [search_index], resources=resources, instance=instance, run_config=config, raise_on_error=False
+        )
     return {one.check_name: one for one in ran.get_asset_check_evaluations()}

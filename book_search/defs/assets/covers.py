@@ -1,14 +1,18 @@
 """The covers of the wanted books, range by range: their pictures, their embeddings, their tags."""
 
+from collections.abc import Iterator
 from functools import cache
 
 import dagster as dg
 from pydantic import Field
 
 from book_search.clip.embeddings import embed_range
+from book_search.clip.soundness import VectorsLook, look_at_vectors
 from book_search.clip.zero_shot import tag_range
 from book_search.cover_ranges import CoverRange
-from book_search.defs.metadata import OWNERS
+from book_search.defs.checks import COVERS_CHECKS, EMBEDDINGS_CHECKS, judge_found, judge_vectors
+from book_search.defs.history import earlier
+from book_search.defs.metadata import OWNERS, columns
 from book_search.defs.partitions import (
     Metadata,
     UnfinishedError,
@@ -17,6 +21,8 @@ from book_search.defs.partitions import (
     many_ranges_a_run,
 )
 from book_search.defs.resources import ClipResource, LakeResource, OpenLibraryResource
+from book_search.defs.shown import shown_of_covers, shown_of_embeddings, shown_of_tags
+from book_search.evaluation.usual import Share
 from book_search.openlibrary.catalogue import wanted_covers
 from book_search.openlibrary.contact_sheet import contact_sheet
 from book_search.openlibrary.covers import Fetching, fetch_range, iter_images
@@ -24,6 +30,7 @@ from book_search.openlibrary.deny_list import read_deny_list
 from book_search.openlibrary.http import BlockedHostError, MissingContactError
 from book_search.openlibrary.ledger import known_statuses
 from book_search.progress import ProgressLog
+from book_search.schemas import COVERS, TAGS
 
 
 class CoversConfig(dg.Config):
@@ -43,10 +50,12 @@ class CoversConfig(dg.Config):
     kinds={"http", "parquet"},
     owners=OWNERS,
     pool="covers_host",
+    metadata={"dagster/column_schema": columns(COVERS)},
+    check_specs=COVERS_CHECKS,
 )
 def covers(
     context: dg.AssetExecutionContext, config: CoversConfig, lake: LakeResource, open_library: OpenLibraryResource
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """The picture of every wanted cover, and a ledger that says of each id how it went. Asks for none twice.
 
     What a batch's time or the hours for asking leave undone is in the metadata, and the next run's. Where a host is
@@ -64,6 +73,8 @@ def covers(
         limits=open_library.covers_limits,
         retry_statuses=known_statuses(config.retry_statuses),
     )
+    found: dict[str, Share] = {}
+    before = earlier(context)
 
     def fetch(cover_range: CoverRange) -> Metadata:
         progress = ProgressLog(f"covers {cover_range.key}", "covers")
@@ -71,16 +82,15 @@ def covers(
         # Dagster keeps metadata for ever: who has to take pictures down shows none of them there.
         shown = () if denied else (each.image for each in iter_images(files, cover_range))
         sheet = contact_sheet(shown)
-        metadata = {
-            **report.as_metadata(),
-            **({"some_covers": dg.MetadataValue.md(f"![covers]({sheet})")} if sheet else {}),
-        }
+        found[cover_range.key] = Share(report.statuses.get("ok", 0), sum(report.statuses.values()))
+        metadata = shown_of_covers(files, cover_range, report, sheet)
         if report.paused:  # nobody planned that, unlike an end of the batch's time or of the hours for asking
             left = sum(report.left.values())
             raise UnfinishedError(f"{left:,} covers are left for the next run: {report.paused[-1]}", metadata)
         return metadata
 
-    return for_each_range(context, fetch, asset_key=context.asset_key, fatal=(BlockedHostError, MissingContactError))
+    for_each_range(context, fetch, asset_key=context.asset_key, fatal=(BlockedHostError, MissingContactError))
+    yield dg.MaterializeResult(asset_key=context.asset_key, check_results=[judge_found(found, before)])
 
 
 @dg.asset(
@@ -91,19 +101,31 @@ def covers(
     kinds={"pytorch", "parquet"},
     owners=OWNERS,
     pool="embedding",
+    check_specs=EMBEDDINGS_CHECKS,
 )
 def cover_embeddings(
     context: dg.AssetExecutionContext, lake: LakeResource, clip: ClipResource
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
     """CLIP's vector of every picture, computed once for each (picture, model, revision, preprocessing)."""
     files, description, load_clip = lake.open(), clip.describe(), cache(clip.load)
+    looks: dict[str, VectorsLook] = {}
 
     def embed(cover_range: CoverRange) -> Metadata:
         progress = ProgressLog(f"embeddings {cover_range.key}", "covers")
         report = embed_range(files, cover_range, description, load_clip, progress=progress)
-        return {"model": str(description.identity), **report.as_metadata()}
+        look = looks[cover_range.key] = look_at_vectors(files, description.identity, cover_range)
+        metadata = shown_of_embeddings(files, cover_range, report, description, look.vectors)
+        if not look.sound:  # it fails alone; the others of the run are recorded
+            raise UnfinishedError(f"its vectors are not sound: {look.as_metadata()}", metadata)
+        return metadata
 
-    return for_each_range(context, embed, asset_key=context.asset_key)
+    try:
+        result = for_each_range(context, embed, asset_key=context.asset_key)
+    except dg.Failure:
+        yield judge_vectors(looks)
+        raise
+    yield judge_vectors(looks)
+    yield result
 
 
 @dg.asset(
@@ -114,12 +136,14 @@ def cover_embeddings(
     kinds={"pytorch", "parquet"},
     owners=OWNERS,
     pool="embedding",
+    metadata={"dagster/column_schema": columns(TAGS)},
 )
 def cover_tags(context: dg.AssetExecutionContext, lake: LakeResource, clip: ClipResource) -> dg.MaterializeResult[None]:
     """What CLIP sees on each cover, facet by facet, from the stored vectors alone; no picture is read again."""
     files, description, load_clip, facets = lake.open(), clip.describe(), cache(clip.load), clip.facets
 
     def tag(cover_range: CoverRange) -> Metadata:
-        return tag_range(files, cover_range, description, load_clip, facets).as_metadata()
+        report = tag_range(files, cover_range, description, load_clip, facets)
+        return shown_of_tags(files, cover_range, report, description)
 
     return for_each_range(context, tag, asset_key=context.asset_key)
