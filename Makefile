@@ -10,7 +10,9 @@ COVERS ?= 2000 10000
 PICTURES ?= 1000
 KILLS ?= 500
 ROWS ?= 10000 70000
-.PHONY: help demo ui serve test lint types format kill-covers bench-catalogue bench-covers bench-embed bench-index bench-query clean
+ROAD_KILLS ?= 60
+BOOKS ?= 2000
+.PHONY: help demo ui serve test lint types format kill-covers kill-road bench-catalogue bench-covers bench-embed bench-index bench-month bench-query clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -41,6 +43,10 @@ format: $(VENV)/.installed-dev  ## format the code
 kill-covers: $(VENV)/.installed-dev  ## kill runs that fetch covers at random moments, KILLS=500 times or more
 	BOOK_SEARCH_TEST_KILLS=$(KILLS) $(BIN)/python -m pytest -s --timeout=3600 book_search_tests/openlibrary/test_kill_loop.py
 
+kill-road: $(VENV)/.installed-dev  ## kill the whole road, Postgres and the daemon at random moments, ROAD_KILLS=60 times
+	BOOK_SEARCH_TEST_DAEMON=1 BOOK_SEARCH_TEST_ROAD_KILLS=$(ROAD_KILLS) $(BIN)/python -m pytest -s --timeout=3600 \
+	  book_search_tests/road/test_kill_road.py book_search_tests/road/test_kill_daemon.py book_search_tests/road/test_two_runs.py
+
 bench-catalogue: $(VENV)/.installed-dev  ## the first stage against igzip, DuckDB, Polars, Spark (SIZE=3G of editions)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m book_search_tests.benchmarks.bench_catalogue --size $(SIZE)
@@ -53,6 +59,9 @@ bench-covers: $(VENV)/.installed-dev  ## covers by id and in bulk against img2da
 
 bench-index: $(VENV)/.installed-dev  ## loading and searching the index against floors and other databases (ROWS="10000 70000")
 	$(BIN)/python -m book_search_tests.benchmarks.bench_index --rows $(ROWS)
+
+bench-month: $(VENV)/.installed-dev  ## what a month's changes cost over the least possible, and a month without any (BOOKS=2000)
+	$(BIN)/python -m book_search_tests.benchmarks.bench_month --books $(BOOKS)
 
 bench-query: $(VENV)/.installed-dev  ## how long a question waits: from the shell to the answer, and a sentence warm
 	$(BIN)/python -m book_search_tests.benchmarks.bench_query

@@ -8,6 +8,7 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
+import dagster as dg
 import pytest
 from click.testing import CliRunner
 
@@ -53,7 +54,9 @@ def test_every_asset_job_sensor_and_schedule_in_the_readme_exists() -> None:
     definitions = build_definitions()
     repository = definitions.get_repository_def()
     known = {spec.key.to_user_string() for spec in definitions.resolve_all_asset_specs()}
-    known |= {each.name for each in [*repository.get_all_jobs(), *repository.sensor_defs, *repository.schedule_defs]}
+    known |= {job.name for job in repository.get_all_jobs()} | {each.name for each in repository.sensor_defs}
+    known |= {each.name for each in repository.schedule_defs}
+    known |= {str(each.op.pool) for each in definitions.assets or () if isinstance(each, dg.AssetsDefinition)}
     road = README[README.index("## The road") : README.index("## Covers: ")]
     named = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", road)) - {"retry_statuses"}
     assert named <= known

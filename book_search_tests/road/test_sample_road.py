@@ -10,16 +10,15 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-import dagster as dg
 import pytest
 from psycopg import conninfo
 
-from book_search.defs.build import build_definitions
 from book_search.defs.resources import BookSearch, ClipResource, DatabaseResource
 from book_search.index.connection import connect
 from book_search.sample.library import Library, plan_library
 from book_search.sample.serving import content_of
 from book_search.search.query import Query
+from book_search_tests.defs.ticking import tick
 from book_search_tests.road.conftest import MakeRoad, Road
 
 COMMAND = Path(sysconfig.get_path("scripts")) / "book-search"
@@ -168,19 +167,18 @@ def test_the_search_is_a_resource_in_dagster(road: Road) -> None:
     assert len(BookSearch(clip=clip, postgres=postgres).search(Query(texts=["a red heart"]), 4).hits) == 4
 
 
-def test_the_sensor_asks_for_a_run_once_a_dump(road: Road) -> None:
-    definitions = build_definitions()
-    sensor = definitions.resolve_sensor_def("new_dump")
+def test_after_a_whole_road_no_sensor_asks_for_anything_until_the_model_is_another(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_dump, after_books = tick("new_dump", road.instance), tick("after_books", road.instance)
 
-    def tick(cursor: str | None) -> dg.SensorResult:
-        resources = {"open_library": definitions.resources["open_library"]}  # type: ignore[index]
-        result = sensor(dg.build_sensor_context(cursor=cursor, resources=resources))
-        assert isinstance(result, dg.SensorResult)
-        return result
+    assert (new_dump.keys, after_books.keys) == ([], [])
+    assert "its books are chosen" in new_dump.skipped
+    assert after_books.skipped == "all ranges are finished and searched"
 
-    first = tick(None)
-    assert [request.run_key for request in first.run_requests or []] == [f"dump-{first.cursor}"]
-    assert tick(first.cursor).run_requests in (None, [])
+    monkeypatch.setenv("BOOK_SEARCH_CROP", "pad")
+    keys = road.instance.get_dynamic_partitions("cover_range")
+    assert tick("after_books", road.instance).spans == [(keys[0], keys[-1])]
 
 
 def test_a_new_dump_costs_what_changed_and_loses_what_is_gone(
@@ -191,9 +189,12 @@ def test_a_new_dump_costs_what_changed_and_loses_what_is_gone(
     lines = tuple(line for line in library.lines["editions"] if f"/books/{gone}\t" not in line)
     later = replace(library, lines={**library.lines, "editions": lines}, dump_date=date(2026, 11, 30))
     road.server.content = content_of(later, tmp_path_factory.mktemp("later"), size=(60, 90))
+    assert tick("new_dump", road.instance).keys == ["dump-2026-11-30-1"]
     road.server.forget()
 
     road.run()
+
+    assert tick("new_dump", road.instance).keys == tick("after_books", road.instance).keys == []
 
     assert not [asked for asked in road.server.asked if asked.path.startswith("/b/id/")]
     assert dict(_rows(road, "select edition_key, cover_id from book")) == {
