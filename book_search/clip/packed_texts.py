@@ -9,16 +9,15 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from book_search.clip.packed_linear import ACTIVATIONS, PackedLinear
 from book_search.clip.text_tower import TextTower
 from book_search.clip.token_tree import Tokens, TokenTree, Trunk, grow, passes, trunk_columns
-from book_search.clip.vision import ACTIVATIONS
 
 logger = logging.getLogger(__name__)
 
@@ -100,27 +99,6 @@ class PackedTexts:
         q, k, v = (part.view(len(part), heads, -1).transpose(0, 1) for part in (queries, keys, values))
         weights = (torch.bmm(q, k.transpose(1, 2)).float() + unseen).softmax(-1).to(self.dtype)
         return torch.bmm(weights, v).transpose(0, 1).flatten(1)
-
-
-@dataclass(frozen=True)
-class PackedLinear:
-    """A linear layer with packed weights, and an activation after it."""
-
-    weight: Tensor
-    bias: Tensor
-    activation: str = "none"
-    algorithm: str = ""
-
-    @classmethod
-    def of(cls, weight: Tensor, bias: Tensor, dtype: torch.dtype, activation: str = "none", algorithm: str = "") -> Any:
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype).contiguous(), None)
-        return cls(packed, bias.to(dtype), activation, algorithm)
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            rows, self.weight, self.bias, self.activation, [], self.algorithm
-        )
-        return product
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-QUICK_GELU = 1.702  # x * sigmoid(1.702 x) in OpenAI's CLIP (Hendrycks and Gimpel 2016): swish of 1.702 x, over 1.702
-# transformers' names of activations, as oneDNN's post-operation, its algorithm, and what its argument is scaled by.
-ACTIVATIONS: dict[str, tuple[str, str, float]] = {
-    "quick_gelu": ("swish", "", QUICK_GELU),
-    "gelu": ("gelu", "none", 1.0),
-    "gelu_pytorch_tanh": ("gelu", "tanh", 1.0),
-}
+from book_search.clip.packed_linear import ACTIVATIONS, PackedLinear
 
 
 class UnknownArchitectureError(ValueError):
@@ -27,36 +21,15 @@ class UnknownArchitectureError(ValueError):
 
 
 @dataclass(frozen=True)
-class _Linear:
-    """A linear layer with packed weights, an activation after it, and its result added to what stands if asked."""
-
-    weight: Tensor
-    bias: Tensor
-    activation: str = "none"
-    algorithm: str = ""
-
-    @classmethod
-    def of(cls, weight: Tensor, bias: Tensor, dtype: torch.dtype, activation: str = "none", algorithm: str = "") -> Any:
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight.to(dtype).contiguous(), None)
-        return cls(packed, bias.to(dtype), activation, algorithm)
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            rows, self.weight, self.bias, self.activation, [], self.algorithm
-        )
-        return product
-
-
-@dataclass(frozen=True)
 class _Layer:
     """A transformer layer: queries apart from keys and values only where queries are wanted for the first token."""
 
     first_only: bool
-    query: _Linear | None
-    mixed: _Linear
-    out: _Linear
-    up: _Linear
-    down: _Linear
+    query: PackedLinear | None
+    mixed: PackedLinear
+    out: PackedLinear
+    up: PackedLinear
+    down: PackedLinear
     heads: int
     eps: tuple[float, float]
 
@@ -111,7 +84,7 @@ class PackedVision:
         bias = embeddings.patch_embedding.bias
         shift = (kernel * (mean / std)[:, None, None]).sum((1, 2, 3))
         scaled = (kernel / (255 * std)[:, None, None]).permute(0, 2, 3, 1).reshape(width, -1)
-        self._embed = _Linear.of(scaled, torch.zeros(width), dtype)
+        self._embed = PackedLinear.of(scaled, torch.zeros(width), dtype)
         # Added in float32 after the product: in bfloat16 the shift would lose what it has to cancel.
         patches = positions if first is None else positions[1:]
         self._positions = patches - shift + (0 if bias is None else bias.float())
@@ -158,11 +131,13 @@ def _layer(layer: Any, dtype: torch.dtype, first_only: bool) -> _Layer:
     mixed = both if first_only else [query, *both]
     return _Layer(
         first_only=first_only,
-        query=_Linear.of(*query, dtype) if first_only else None,
-        mixed=_Linear.of(torch.cat([weight for weight, _ in mixed]), torch.cat([bias for _, bias in mixed]), dtype),
-        out=_Linear.of(attention.out_proj.weight, attention.out_proj.bias, dtype),
-        up=_Linear.of(*_folded(mlp.fc1, norms[1], scale), dtype, activation, algorithm),
-        down=_Linear.of(mlp.fc2.weight / scale, mlp.fc2.bias, dtype),
+        query=PackedLinear.of(*query, dtype) if first_only else None,
+        mixed=PackedLinear.of(
+            torch.cat([weight for weight, _ in mixed]), torch.cat([bias for _, bias in mixed]), dtype
+        ),
+        out=PackedLinear.of(attention.out_proj.weight, attention.out_proj.bias, dtype),
+        up=PackedLinear.of(*_folded(mlp.fc1, norms[1], scale), dtype, activation, algorithm),
+        down=PackedLinear.of(mlp.fc2.weight / scale, mlp.fc2.bias, dtype),
         heads=attention.num_heads,
         eps=(norms[0].eps, norms[1].eps),
     )
