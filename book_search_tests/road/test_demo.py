@@ -21,6 +21,7 @@ def _run(folder: Path, *arguments: str) -> str:
         [COMMAND, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
+    assert "leaked" not in ran.stderr  # which DuckDB tells of as Python ends
     return ran.stdout
 
 
